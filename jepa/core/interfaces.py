@@ -125,7 +125,7 @@ class Predictor(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, context: Tokens, query: Query) -> Tensor:
-        """Predict: context data [b, K, D] and coords, query coords [b, T, A] -> [b, T, D_target]."""
+        """Predict: context data [b, K, D] and query [b, T, A] -> [b, T, D_target]."""
 
 
 class Target(nn.Module, ABC):

@@ -1,0 +1,1 @@
+"""Sources of samples, the order of samples, loading."""

@@ -1,0 +1,76 @@
+"""The abstract source of raw samples."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Any, ClassVar
+
+import attrs
+import numpy as np
+
+from jepa.core.modality import Content
+
+
+@attrs.frozen(kw_only=True)
+class Place:
+    """Where a source looks.
+
+    Args:
+        root: folder or file (`data.root`), or None for sources that need none.
+        split: `train`, `test` or None (everything): sub-folder, or the source's own split.
+        extensions: file endings of the modality, lower case with the dot.
+        cache: folder for indices that are built once.
+    """
+
+    root: Path | None
+    split: str | None
+    extensions: frozenset[str]
+    cache: Path
+
+
+@attrs.frozen
+class Item:
+    """One raw sample: what it holds, a name for people, its label if it has one."""
+
+    content: Content
+    name: str
+    label: int | None = None
+
+
+class Source(ABC):
+    """Raw samples by index, in a fixed order. Built as `cls(config, place=Place)`.
+
+    Sources travel to worker processes, so they pickle small and open files lazily.
+
+    Raises:
+        DataError: when built: the place is missing or holds no sample. It says where it looked
+            and for what.
+    """
+
+    Config: ClassVar[type[Any]]
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Number of samples."""
+
+    @abstractmethod
+    def item(self, index: int) -> Item:
+        """The raw sample at `index`, 0 <= index < len.
+
+        Raises:
+            DecodeError: the sample cannot be read.
+        """
+
+    @property
+    @abstractmethod
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes; empty where samples have no labels."""
+
+    @abstractmethod
+    def labels(self) -> np.ndarray | None:
+        """Labels [n] int64 in [0, len(classes)), or None."""
+
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """A short digest of which samples stand in which order (a run resumes on the same)."""

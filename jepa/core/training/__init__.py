@@ -1,0 +1,1 @@
+"""The generic trainer: it knows steps, devices and processes, and no modality."""

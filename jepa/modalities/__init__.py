@@ -1,0 +1,1 @@
+"""Modalities: each folder knows one kind of sample."""

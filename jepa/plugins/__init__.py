@@ -1,0 +1,1 @@
+"""Modality-blind parts, each a plugin."""
