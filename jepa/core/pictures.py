@@ -1,0 +1,108 @@
+"""Pictures of masks over whatever a modality's `preview` shows. Blind to the modality.
+
+Letters besides those of `jepa.core.tokens`: H and W are the sides of a preview, h and w those of
+the same picture enlarged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from einops import rearrange, repeat
+from torch import Tensor
+
+from jepa.core.grid import Grid
+from jepa.core.tokens import Masks
+
+_LONG_SIDE = 128
+_HIDDEN = 0.2
+_UNDER_TINT = 0.4
+_WHITE = 255
+
+# The qualitative palette of Okabe and Ito (2008), which colour-blind people tell apart.
+_PALETTE = (
+    (230, 159, 0),
+    (86, 180, 233),
+    (0, 158, 115),
+    (240, 228, 66),
+    (0, 114, 178),
+    (213, 94, 0),
+    (204, 121, 167),
+)
+
+
+def enlarge(pictures: Tensor) -> Tensor:
+    """Enlarge small pictures by a whole factor: uint8 [B, H, W, 3] -> uint8 [B, h, w, 3].
+
+    The longer side comes near 128 pixels; larger pictures stay as they are.
+    """
+    factor = max(1, _LONG_SIDE // max(pictures.shape[1:3]))
+    return repeat(pictures, "b h w c -> b (h i) (w j) c", i=factor, j=factor)
+
+
+def overlay(pictures: Tensor, grid: Grid, masks: Masks) -> Tensor:
+    """Show one view over pictures: context as it is, targets tinted, the rest dark.
+
+    Each target block has a colour of its own (they repeat after seven); where blocks overlap the
+    colours mix. A token that is context and target shows as target.
+
+    Args:
+        pictures: uint8 [B, H, W, 3], as `Modality.preview` gives them.
+        grid: of the tokens. Its axes lie on the picture so: the last along the width, the one
+            before it along the height, and slices of all earlier axes side by side. A grid of one
+            axis takes the whole height.
+        masks: context [B, K] and targets [B, M, T].
+
+    Returns:
+        uint8 [B, h, w, 3], enlarged as by `enlarge`.
+    """
+    large = enlarge(pictures).cpu()
+    cells = _cells(grid, large.shape[1], large.shape[2])
+    keep, tint = _shades(masks, grid.size)
+    shown = large * keep[:, cells, None] + tint[:, cells]
+    return shown.round().to(torch.uint8)
+
+
+def sheet(columns: Sequence[Tensor], gap: int = 4) -> Tensor:
+    """Lay pictures out on one white sheet, a sample a row.
+
+    Args:
+        columns: uint8 [B, h, w, 3] each, of one shape.
+        gap: white pixels between pictures.
+
+    Returns:
+        uint8 [rows, cols, 3].
+    """
+    tiles = torch.stack(list(columns), dim=1)
+    framed = torch.nn.functional.pad(tiles, (0, 0, 0, gap, 0, gap), value=_WHITE)
+    joined = rearrange(framed, "b n h w c -> (b h) (n w) c")
+    return torch.nn.functional.pad(joined, (0, 0, gap, 0, gap, 0), value=_WHITE)
+
+
+def _cells(grid: Grid, height: int, width: int) -> Tensor:
+    """Which token each pixel belongs to: [height, width] int64."""
+    tokens = torch.arange(grid.size).reshape(grid.shape)
+    if grid.ndim == 1:
+        plane = rearrange(tokens, "x -> 1 x")
+    else:
+        plane = rearrange(tokens, "... y x -> y (... x)")
+    rows = torch.arange(height) * plane.shape[0] // height
+    cols = torch.arange(width) * plane.shape[1] // width
+    return plane[rows[:, None], cols]
+
+
+def _shades(masks: Masks, size: int) -> tuple[Tensor, Tensor]:
+    """How much of a token's pixels to keep [B, N], and the colour to add [B, N, 3]; float32."""
+    context, targets = masks.context.cpu(), masks.targets.cpu()
+    batch, blocks, _ = targets.shape
+    in_context = torch.zeros(batch, size).scatter_(1, context, 1.0) > 0
+    in_block = torch.zeros(batch, blocks, size).scatter_(2, targets, 1.0)
+    count = in_block.sum(dim=1)
+    palette = torch.tensor(_PALETTE, dtype=torch.float32)
+    colours = palette[torch.arange(blocks) % len(palette)]
+    mixed = torch.einsum("bmn,mc->bnc", in_block, colours) / count.clamp(min=1)[..., None]
+
+    visible = torch.where(in_context, 1.0, _HIDDEN)
+    keep = torch.where(count > 0, _UNDER_TINT, visible)
+    return keep, mixed * (1 - _UNDER_TINT)
