@@ -23,8 +23,8 @@ class Grid:
         JepaError: shape and axes differ in length, are empty, or a side is below 1.
     """
 
-    shape: tuple[int, ...] = attrs.field(converter=tuple)
-    axes: tuple[str, ...] = attrs.field(converter=tuple)
+    shape: tuple[int, ...]
+    axes: tuple[str, ...]
 
     def __attrs_post_init__(self) -> None:
         if not self.shape or len(self.shape) != len(self.axes) or len(set(self.axes)) < self.ndim:

@@ -1,0 +1,82 @@
+"""Patches without overlap: images (y, x), clips (t, y, x), signals (t)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import attrs
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor, nn
+
+from jepa.core.errors import ConfigError
+from jepa.core.grid import Grid
+from jepa.core.interfaces import InputSpec, Tokenizer
+from jepa.core.settings import positive_all
+from jepa.core.tokens import Tokens
+from jepa.plugins.layers import initialise
+
+_CONV: Mapping[int, Any] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
+_TO_PATCHES = {
+    1: "B C (n0 p0) -> B (n0) (C p0)",
+    2: "B C (n0 p0) (n1 p1) -> B (n0 n1) (C p0 p1)",
+    3: "B C (n0 p0) (n1 p1) (n2 p2) -> B (n0 n1 n2) (C p0 p1 p2)",
+}
+
+
+class PatchTokenizer(Tokenizer):
+    """A convolution whose kernel is its stride (ViT; tubelets with three axes).
+
+    The weight is stored as a convolution's (`proj.weight` [D, C, *size], timm's
+    `patch_embed.proj`), and applied as one matrix product over whole patches.
+    """
+
+    @attrs.frozen(kw_only=True)
+    class Config:
+        """Settings of the patch tokenizer."""
+
+        size: tuple[int, ...] = attrs.field(default=(16, 16), validator=positive_all)
+        """Side of a patch along each axis, in samples of the input."""
+
+    def __init__(self, config: Config, *, spec: InputSpec, dim: int) -> None:
+        super().__init__()
+        if len(config.size) != len(spec.axes) or len(spec.axes) not in _CONV:
+            raise ConfigError(
+                f"model.tokenizer.size: found {list(config.size)}, allowed: one side for each of "
+                f"the axes {list(spec.axes)} (1 to 3)"
+            )
+        self.coords: Tensor
+        self.size = config.size
+        self.axes = spec.axes
+        self.grid = self.grid_for(spec.shape)
+        self.proj = _CONV[len(self.size)](
+            spec.shape[0], dim, kernel_size=self.size, stride=self.size
+        )
+        self.register_buffer("coords", self.grid.coords(), persistent=False)
+        initialise(self)
+
+    def grid_for(self, shape: Sequence[int]) -> Grid:
+        """The grid of one input [C, *sides]."""
+        sides = tuple(shape[1:])
+        if any(side % patch or side < patch for side, patch in zip(sides, self.size, strict=True)):
+            raise ConfigError(
+                f"model.tokenizer.size: patches of {list(self.size)} do not divide an input of "
+                f"{list(sides)}"
+            )
+        return Grid(
+            tuple(side // patch for side, patch in zip(sides, self.size, strict=True)), self.axes
+        )
+
+    def forward(self, inputs: Tensor) -> Tokens:
+        """[B, C, *sides] -> data [B, N, D], coords [B, N, A]."""
+        weight = rearrange(self.proj.weight, "D ... -> D (...)")
+        data = F.linear(self.raw(inputs), weight, self.proj.bias)
+        grid = self.grid_for(inputs.shape[1:])
+        coords = self.coords if grid == self.grid else grid.coords().to(data.device)
+        return Tokens(data, coords.expand(data.shape[0], -1, -1))
+
+    def raw(self, inputs: Tensor) -> Tensor:
+        """[B, C, *sides] -> [B, N, C * patch]: each patch's samples, channels first."""
+        sides = {f"p{axis}": patch for axis, patch in enumerate(self.size)}
+        return rearrange(inputs, _TO_PATCHES[len(self.size)], **sides)
