@@ -1,1 +1,119 @@
-"""What everything stands on. The public face for third parties is what is named here."""
+"""What everything stands on. The public face for third parties is what is named here.
+
+Names are loaded when they are first used: importing `jepa.core` imports no torch, so that the
+command line answers at once.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from jepa.core.data.source import Item, Place, Source
+    from jepa.core.errors import (
+        CheckpointError,
+        ConfigError,
+        DataError,
+        DecodeError,
+        JepaError,
+        PluginError,
+        TrainingError,
+    )
+    from jepa.core.grid import Grid
+    from jepa.core.interfaces import (
+        Encoder,
+        InputSpec,
+        MaskSampler,
+        Objective,
+        Predictor,
+        Protocol,
+        Regularizer,
+        Target,
+        TargetUpdater,
+        Tokenizer,
+    )
+    from jepa.core.modality import Content, Modality
+    from jepa.core.rng import Rng, SampleRng
+    from jepa.core.settings import (
+        check,
+        fraction,
+        non_negative,
+        positive,
+        positive_all,
+        positive_range,
+        scale_range,
+    )
+    from jepa.core.tokens import Loss, Masks, Query, Tokens
+    from jepa.core.training.observer import FixedBatch, Observer, Outcome, Record, RunView
+
+__all__ = [
+    "CheckpointError",
+    "ConfigError",
+    "Content",
+    "DataError",
+    "DecodeError",
+    "Encoder",
+    "FixedBatch",
+    "Grid",
+    "InputSpec",
+    "Item",
+    "JepaError",
+    "Loss",
+    "MaskSampler",
+    "Masks",
+    "Modality",
+    "Objective",
+    "Observer",
+    "Outcome",
+    "Place",
+    "PluginError",
+    "Predictor",
+    "Protocol",
+    "Query",
+    "Record",
+    "Regularizer",
+    "Rng",
+    "RunView",
+    "SampleRng",
+    "Source",
+    "Target",
+    "TargetUpdater",
+    "Tokenizer",
+    "Tokens",
+    "TrainingError",
+    "check",
+    "fraction",
+    "non_negative",
+    "positive",
+    "positive_all",
+    "positive_range",
+    "scale_range",
+]
+
+_MODULES = {
+    "data.source": "Item Place Source",
+    "errors": "CheckpointError ConfigError DataError DecodeError JepaError PluginError "
+    "TrainingError",
+    "grid": "Grid",
+    "interfaces": "Encoder InputSpec MaskSampler Objective Predictor Protocol Regularizer Target "
+    "TargetUpdater Tokenizer",
+    "modality": "Content Modality",
+    "rng": "Rng SampleRng",
+    "settings": "check fraction non_negative positive positive_all positive_range scale_range",
+    "tokens": "Loss Masks Query Tokens",
+    "training.observer": "FixedBatch Observer Outcome Record RunView",
+}
+_HOME = {name: module for module, names in _MODULES.items() for name in names.split()}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'jepa.core' has no attribute '{name}'")
+    found = getattr(importlib.import_module(f"jepa.core.{_HOME[name]}"), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -7,17 +7,22 @@ broken stranger breaks nobody. Built-in parts come in by the same door, from our
 from __future__ import annotations
 
 import configparser
+import contextlib
+import enum
 import importlib
 import importlib.metadata
+import sys
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from types import MappingProxyType
 from typing import Any
+from zipfile import BadZipFile
 
 import attrs
 import entrypoints
 from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
 from jepa.core.errors import PluginError, one_of
@@ -57,7 +62,7 @@ KINDS = _kinds(
 
 @attrs.frozen
 class Plugin:
-    """An entry point as found: nothing of it is imported yet."""
+    """An entry point as found: nothing of it is imported yet. `package` is in canonical form."""
 
     kind: str
     name: str
@@ -68,7 +73,7 @@ class Plugin:
     @property
     def builtin(self) -> bool:
         """Whether our own distribution supplies it."""
-        return _canonical(self.package) == DISTRIBUTION
+        return self.package == DISTRIBUTION
 
     @property
     def qualified(self) -> str:
@@ -76,101 +81,151 @@ class Plugin:
         return f"{self.package}:{self.name}"
 
 
-def _canonical(package: str) -> str:
-    return package.lower().replace("_", "-").replace(".", "-")
+class Claim(enum.Enum):
+    """Whether a plugin's name alone means that plugin."""
+
+    SOLE = "sole"
+    DISPUTED = "disputed"
+    """Another package claims the name: only `package:name` picks one."""
+    SHADOWED = "shadowed"
+    """The name means a built-in part."""
 
 
-def _scan() -> Iterator[Plugin]:
-    """All plugins of all installed packages, by `entrypoints`."""
-    groups = {kind.group: kind.name for kind in KINDS.values()}
-    for parsed, distro in entrypoints.iter_files_distros():
-        for group in groups.keys() & set(parsed.sections()):
-            for name, target in parsed.items(group):
-                entry = entrypoints.EntryPoint.from_string(target, name, distro)
-                path = entry.module_name + (f":{entry.object_name}" if entry.object_name else "")
-                package, version = (distro.name, distro.version) if distro else ("unknown", "")
-                yield Plugin(groups[group], name, path, package, version)
+def _groups() -> dict[str, str]:
+    return {kind.group: kind.name for kind in KINDS.values()}
 
 
-def _scan_around_malformed() -> Iterator[Plugin]:
-    """The same by importlib.metadata, passing over packages whose metadata cannot be read."""
-    groups = {kind.group: kind.name for kind in KINDS.values()}
+def _read(parsed: configparser.ConfigParser, package: str, version: str) -> list[Plugin]:
+    """Our groups of one parsed entry_points.txt."""
+    groups = _groups()
+    return [
+        Plugin(groups[group], name, _target(text, name), package, version)
+        for group in parsed.sections()
+        if group in groups
+        for name, text in parsed.items(group)
+    ]
+
+
+def _target(text: str, name: str) -> str:
+    entry = entrypoints.EntryPoint.from_string(text, name)
+    return str(entry.module_name) + (f":{entry.object_name}" if entry.object_name else "")
+
+
+def _scan() -> list[Plugin]:
+    """All plugins of all installed packages, by `entrypoints`.
+
+    It tells packages apart by the spelling of their folders, so that one which lies on the path
+    twice (`My.Pkg-1.dist-info`, `my_pkg-2.dist-info`) comes twice: as in an import, the first one
+    counts.
+    """
+    path = [entry for entry in sys.path if isinstance(entry, str)]
     seen: set[str] = set()
+    found: list[Plugin] = []
+    for parsed, distro in entrypoints.iter_files_distros(path):
+        package = canonicalize_name(distro.name)
+        if package not in seen:
+            seen.add(package)
+            found += _read(parsed, package, distro.version or _version(package))
+    return found
+
+
+def _version(package: str) -> str:
+    # The folder of an editable install by setuptools' older way (`x.egg-info`) has no version.
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+
+
+def _scan_around_malformed() -> list[Plugin]:
+    """The same by importlib.metadata, passing over packages whose metadata cannot be read."""
+    seen: set[str] = set()
+    found: list[Plugin] = []
     for dist in importlib.metadata.distributions():
-        name = dist.metadata["Name"] or "unknown"
-        if _canonical(name) in seen:
+        name = dist.metadata.get("Name", "")
+        package = canonicalize_name(name) or f"unknown package in {dist.locate_file('')}"
+        if package in seen:
             continue
-        seen.add(_canonical(name))
-        text = dist.read_text("entry_points.txt")
-        if text is None:
-            continue
-        parser = entrypoints.CaseSensitiveConfigParser(delimiters=("=",))
         try:
-            parser.read_string(text)
-            found = [
-                Plugin(groups[group], key, _target(value, key), name, dist.version)
-                for group in parser.sections()
-                if group in groups
-                for key, value in parser.items(group)
-            ]
-        except (configparser.Error, entrypoints.BadEntryPoint) as error:
-            first = str(error).splitlines()[0]
+            parser = entrypoints.CaseSensitiveConfigParser(delimiters=("=",))
+            parser.read_string(dist.read_text("entry_points.txt") or "")
+            found += _read(parser, package, dist.version)
+        except _MALFORMED as error:
             warnings.warn(
-                f"the entry points of package '{name}' cannot be read, so its plugins are not "
-                f"available ({first}); reinstall or remove it",
+                f"the entry points of '{package}' cannot be read, so its plugins are not "
+                f"available ({str(error).splitlines()[0]}); reinstall or remove it",
                 stacklevel=2,
             )
-            continue
-        yield from found
+        seen.add(package)
+    return found
 
 
-def _target(value: str, name: str) -> str:
-    entry = entrypoints.EntryPoint.from_string(value, name)
-    return str(entry.module_name) + (f":{entry.object_name}" if entry.object_name else "")
+_MALFORMED = (configparser.Error, entrypoints.BadEntryPoint, UnicodeDecodeError, BadZipFile)
 
 
 @cache
 def plugins() -> tuple[Plugin, ...]:
-    """Every plugin that is installed, sorted by kind (in the order of KINDS) and name."""
+    """Every plugin that is installed, sorted by kind (in the order of KINDS) and name.
+
+    The path is searched once a process. One malformed entry_points.txt, of whatever package, ends
+    the search of `entrypoints`; then importlib.metadata searches, and a warning names the culprit.
+    """
     try:
-        found = set(_scan())
-    except (configparser.Error, entrypoints.BadEntryPoint, UnicodeDecodeError):
-        found = set(_scan_around_malformed())
+        found = _scan()
+    except _MALFORMED:
+        found = _scan_around_malformed()
     order = list(KINDS)
     return tuple(sorted(found, key=lambda p: (order.index(p.kind), p.name, p.package)))
+
+
+def claim(plugin: Plugin) -> Claim:
+    """Whether the plugin's name alone means it."""
+    rivals = [p for p in _claimants(plugin.kind, plugin.name) if p != plugin]
+    if plugin.builtin or not rivals:
+        return Claim.SOLE
+    return Claim.SHADOWED if any(rival.builtin for rival in rivals) else Claim.DISPUTED
+
+
+def _claimants(kind: str, name: str) -> list[Plugin]:
+    return [plugin for plugin in plugins() if (plugin.kind, plugin.name) == (kind, name)]
 
 
 def find(kind: str, name: str) -> Plugin:
     """The plugin that `name` or `package:name` means.
 
     Raises:
-        PluginError: no such name, or two packages claim it.
+        PluginError: no such name, or several packages claim it.
     """
-    of_kind = [plugin for plugin in plugins() if plugin.kind == kind]
-    if ":" in name:
-        package, _, bare = name.partition(":")
-        matches = [
-            p for p in of_kind if p.name == bare and _canonical(p.package) == _canonical(package)
-        ]
+    package, _, bare = name.rpartition(":")
+    claimed = _claimants(kind, bare)
+    if package:
+        matches = [plugin for plugin in claimed if plugin.package == canonicalize_name(package)]
     else:
-        claimed = [p for p in of_kind if p.name == name]
         # A built-in name cannot be shadowed; the stranger stays reachable as package:name.
-        matches = [p for p in claimed if p.builtin] or claimed
+        matches = [plugin for plugin in claimed if plugin.builtin] or claimed
     if not matches:
-        if not any(plugin.builtin for plugin in plugins()):
-            raise PluginError(
-                f"{kind.replace('_', ' ')}: no built-in part is registered; install the package "
-                "(`pip install -e .` in a checkout), so that its entry points exist"
-            )
-        names = {p.qualified if ":" in name else p.name for p in of_kind}
-        hint = "; is the package that supplies it installed?"
-        raise PluginError(f"no such {kind.replace('_', ' ')}: {one_of(name, names)}{hint}")
+        raise PluginError(_absent(kind, name))
     if len(matches) > 1:
-        claims = " and ".join(f"'{p.qualified}' ({p.package} {p.version})" for p in matches)
+        claims = " or ".join(f"'{p.qualified}' (version {p.version})" for p in matches)
         raise PluginError(
-            f"two packages claim the {kind.replace('_', ' ')} '{name}': name one of {claims}"
+            f"{len(matches)} packages claim the {_words(kind)} '{name}': name {claims}"
         )
     return matches[0]
+
+
+def _absent(kind: str, name: str) -> str:
+    if not any(plugin.builtin for plugin in plugins()):
+        return (
+            f"{_words(kind)}: no built-in part is registered; install the package "
+            "(`pip install -e .` in a checkout), so that its entry points exist"
+        )
+    of_kind = [plugin for plugin in plugins() if plugin.kind == kind]
+    names = {p.qualified if ":" in name else p.name for p in of_kind}
+    return f"no such {_words(kind)}: {one_of(name, names)}; is the package that has it installed?"
+
+
+def _words(kind: str) -> str:
+    return kind.replace("_", " ")
 
 
 def load(plugin: Plugin) -> type[Any]:
@@ -180,7 +235,7 @@ def load(plugin: Plugin) -> type[Any]:
         PluginError: it cannot be imported, is not a class of its kind, is abstract, has no typed
             `Config`, or its package requires another version of ours.
     """
-    who = f"{plugin.kind.replace('_', ' ')} '{plugin.name}' of {plugin.package} {plugin.version}"
+    who = f"{_words(plugin.kind)} '{plugin.name}' of {plugin.package} {plugin.version}"
     _check_requirement(plugin, who)
     loaded = _import(plugin.target, who)
     interface = _import(KINDS[plugin.kind].interface, who)
@@ -189,8 +244,11 @@ def load(plugin: Plugin) -> type[Any]:
     missing = sorted(getattr(loaded, "__abstractmethods__", ()))
     if missing:
         raise PluginError(f"{who}: {plugin.target} does not implement {', '.join(missing)}")
-    if not attrs.has(getattr(loaded, "Config", None)):  # type: ignore[arg-type]
+    settings = getattr(loaded, "Config", None)
+    if not (isinstance(settings, type) and attrs.has(settings)):
         raise PluginError(f"{who}: {plugin.target} has no attrs class `Config`")
+    if "name" in attrs.fields_dict(settings):
+        raise PluginError(f"{who}: its Config has a field `name`, but that names the plugin")
     return loaded
 
 
@@ -200,8 +258,8 @@ def _import(target: str, who: str) -> Any:
         found: Any = importlib.import_module(module)
         for attribute in name.split(".") if name else ():
             found = getattr(found, attribute)
-    # A stranger's import may raise anything; it is reported as that plugin's fault.
-    except Exception as error:
+    # A stranger's import may raise anything, or leave the interpreter; that is its own fault.
+    except (Exception, SystemExit) as error:
         raise PluginError(
             f"{who}: importing {target} failed: {type(error).__name__}: {error}"
         ) from error
@@ -209,6 +267,7 @@ def _import(target: str, who: str) -> Any:
 
 
 def _check_requirement(plugin: Plugin, who: str) -> None:
+    """Refuse a stranger whose package says that it needs another version of ours."""
     if plugin.builtin:
         return
     try:
@@ -216,14 +275,14 @@ def _check_requirement(plugin: Plugin, who: str) -> None:
         ours = Version(importlib.metadata.version(DISTRIBUTION))
     except (importlib.metadata.PackageNotFoundError, InvalidVersion):
         return
-    for line in requires:
-        try:
-            requirement = Requirement(line)
-        except InvalidRequirement:
-            continue
-        if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
-            continue
-        if _canonical(requirement.name) == DISTRIBUTION and not requirement.specifier.contains(
-            ours, prereleases=True
-        ):
+    for requirement in _parsed(requires):
+        named = canonicalize_name(requirement.name) == DISTRIBUTION
+        applies = requirement.marker is None or requirement.marker.evaluate({"extra": ""})
+        if named and applies and not requirement.specifier.contains(ours, prereleases=True):
             raise PluginError(f"{who}: it requires {requirement}, but {DISTRIBUTION} is {ours}")
+
+
+def _parsed(lines: Iterable[str]) -> Iterator[Requirement]:
+    for line in lines:
+        with contextlib.suppress(InvalidRequirement):
+            yield Requirement(line)

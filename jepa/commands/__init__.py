@@ -1,0 +1,1 @@
+"""The commands of `jepa`: each module has `HELP`, `configure(parser)` and `run(args)`."""
