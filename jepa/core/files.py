@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import BinaryIO
 
@@ -32,6 +33,27 @@ def write_atomic(path: Path, content: bytes | str) -> None:
         out.write(data)
 
     _replace(path, fill)
+
+
+def write_hashed(path: Path, chunks: Iterable[bytes | memoryview]) -> str:
+    """Write a new file from its chunks, one in memory at a time, and put it on the disk.
+
+    Returns:
+        The file's SHA-256 as hex digits, of what was meant to be written.
+
+    Raises:
+        OSError: the file may be half-written.
+    """
+    digest = hashlib.sha256()
+    with path.open("xb") as out:
+        for chunk in chunks:
+            digest.update(chunk)
+            out.write(chunk)
+            # The next chunk is made before the name is bound again: two would be alive at once.
+            del chunk
+        out.flush()
+        os.fsync(out.fileno())
+    return digest.hexdigest()
 
 
 def cut_jsonl(path: Path, step: int) -> int:

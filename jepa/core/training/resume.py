@@ -1,0 +1,59 @@
+"""May a run go on from a checkpoint with this config?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from jepa.core.config import differences, flatten, parse_yaml
+from jepa.core.errors import CheckpointError
+from jepa.core.training.checkpoint import Checkpoint, read_document
+
+CONFIG_DOCUMENT = "config.yaml"
+
+_FREE = (
+    "checkpoint",
+    "data.cache",
+    "data.max_bad_fraction",
+    "data.prefetch",
+    "data.root",
+    "data.workers",
+    "observers",
+    "train.log_every",
+    "train.max_bad_steps",
+)
+"""Keys (with all below them) that cannot change the weights of a step. They say where files lie,
+how fast the run goes, what it shows and when it gives up. `data.root` may move, since the source's
+fingerprint, which is compared apart, says whether the samples are the same."""
+
+
+def config_differences(checkpoint: Checkpoint, plain: Mapping[str, Any]) -> list[str]:
+    """The keys in which a config differs from the checkpoint's so that the run could differ.
+
+    `train.max_steps` counts only where `train.epochs` is absent: only then do the schedules
+    depend on it.
+
+    Args:
+        checkpoint: to go on from.
+        plain: the resolved config, as `settings.unstructure` gives it.
+
+    Returns:
+        A line `key: old -> new` each; empty where the run may go on.
+
+    Raises:
+        CheckpointError: the checkpoint holds no config.
+    """
+    old = parse_yaml(read_document(checkpoint, CONFIG_DOCUMENT), str(checkpoint.path))
+    if not isinstance(old, Mapping):
+        raise CheckpointError(f"{checkpoint.path / CONFIG_DOCUMENT}: found no mapping")
+    return differences(_deciding(old), _deciding(plain))
+
+
+def _deciding(plain: Mapping[str, Any]) -> dict[str, Any]:
+    flat = flatten(plain)
+    free = _FREE if flat.get("train.epochs") is None else (*_FREE, "train.max_steps")
+    return {
+        key: value
+        for key, value in flat.items()
+        if not any(key == prefix or key.startswith(f"{prefix}.") for prefix in free)
+    }
