@@ -1,0 +1,125 @@
+"""Rectangular blocks on a grid of any axes, placed for a whole batch at once.
+
+Letters as in `jepa.core.tokens`; besides: n sides of the grid [A], G samples placed together.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
+
+_STEPS = 32
+_HALVINGS = 50
+
+
+class SizeTable:
+    """The sides that a block can have, for equally likely steps of its scale and aspects.
+
+    A block of scale s has sides n_k * s^(1/A) * stretch_k. The product of the stretches is 1; an
+    aspect is the ratio of one axis's stretch to the geometric mean of the stretches of the axes
+    after it. So two axes have one aspect, height to width on a square grid (the paper's); (t, y, x)
+    has two, y to x and t to both; one axis has none. What a side of one token or of the whole grid
+    takes from an axis goes to the others in equal shares, so the scale is kept.
+
+    Scale and aspects are independent. Each takes 32 steps, the middles of equal parts of its range:
+    so the sides are finitely many, and a sampler can prove its promises for every one of them.
+
+    Args:
+        shape: the grid's sides n.
+        scale: lowest and highest share of the grid's tokens.
+        aspect: lowest and highest aspect.
+    """
+
+    def __init__(
+        self, shape: tuple[int, ...], scale: tuple[float, float], aspect: tuple[float, float]
+    ) -> None:
+        axes = len(shape)
+        scales, *aspects = np.meshgrid(
+            _middles(scale), *[_middles(aspect)] * (axes - 1), indexing="ij"
+        )
+        sides = _sides(shape, scales.ravel(), [a.ravel() for a in aspects])
+        self._sides = sides
+        self._strides = _STEPS ** np.arange(axes - 1, -1, -1)
+        self.distinct: Ints = np.unique(sides, axis=0)
+        """[n, A] every sides that can be drawn, once."""
+
+    def pick(self, uniforms: Floats) -> Ints:
+        """Sides [A] for uniforms [A]: scale first, then the aspects."""
+        steps = (uniforms * _STEPS).astype(np.int64)
+        chosen: Ints = self._sides[int(steps @ self._strides)]
+        return chosen
+
+
+def _middles(bounds: tuple[float, float]) -> Floats:
+    low, high = bounds
+    return low + (np.arange(_STEPS) + 0.5) / _STEPS * (high - low)
+
+
+def _sides(shape: tuple[int, ...], scale: Floats, aspects: list[Floats]) -> Ints:
+    """Sides [n, A] of blocks of scale [n] and aspects [n] each, rounded half up."""
+    wanted = np.log(np.maximum(scale, 1 / math.prod(shape)))
+    shares = wanted[:, None] / len(shape) + _log_stretches(aspects, len(scale))
+    lowest = -np.log(np.array(shape, dtype=np.float64))
+
+    # The sum of clipped logarithms rises with what is added to all of them: halve the interval.
+    below = np.full(len(scale), -1.0) * (np.abs(shares).max() - lowest.min())
+    above = -below
+    for _ in range(_HALVINGS):
+        middle = (below + above) / 2
+        total = np.clip(shares + middle[:, None], lowest, 0).sum(axis=1)
+        below = np.where(total < wanted, middle, below)
+        above = np.where(total < wanted, above, middle)
+
+    shares = np.clip(shares + above[:, None], lowest, 0)
+    # The tolerance makes a half a half whatever the last bits of the logarithms are.
+    sides: Ints = np.floor(np.array(shape) * np.exp(shares) + 0.5 + 1e-9).astype(np.int64)
+    return sides
+
+
+def _log_stretches(aspects: list[Floats], n: int) -> Floats:
+    """Logarithms [n, A] that sum to 0, each less the mean of those after it being log aspect."""
+    stretches = np.zeros((n, len(aspects) + 1))
+    for axis, aspect in enumerate(aspects):
+        after = len(aspects) - axis
+        share = np.log(aspect) / (after + 1)
+        stretches[:, axis] += after * share
+        stretches[:, axis + 1 :] -= share[:, None]
+    return stretches
+
+
+def most_visible(shape: tuple[int, ...], context: Ints, target: Ints) -> Ints:
+    """The most context tokens [...] that any places can leave: sides context, target [..., A].
+
+    Every union of targets holds a whole target, and two blocks overlap at least by c + t - n along
+    each axis. Opposite corners, with all targets at one place, reach this bound.
+    """
+    overlap = np.maximum(context + target - np.array(shape), 0)
+    most: Ints = context.prod(axis=-1) - overlap.prod(axis=-1)
+    return most
+
+
+def strides(shape: tuple[int, ...]) -> Ints:
+    """What one step along each axis adds to a flat index: [A]."""
+    return np.array([math.prod(shape[axis + 1 :]) for axis in range(len(shape))], dtype=np.int64)
+
+
+def block_offsets(shape: tuple[int, ...], sides: Ints) -> Ints:
+    """Flat indices of a block's tokens less that of its corner: [T], ascending."""
+    offsets: Ints = np.indices(tuple(sides)).reshape(len(shape), -1).T @ strides(shape)
+    return offsets
+
+
+def visible_places(size: int, context: Ints, targets: Ints) -> Bools:
+    """Which places are context and no target: context [G, C], targets [G, M, T] -> [G, N]."""
+    visible = np.zeros((len(context), size), dtype=np.bool_)
+    flat = visible.reshape(-1)
+    first = np.arange(0, flat.size, size)
+    flat[context + first[:, None]] = True
+    flat[targets + first[:, None, None]] = False
+    return visible

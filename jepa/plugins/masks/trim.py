@@ -1,0 +1,83 @@
+"""How contexts of different lengths become one rectangle: which K tokens of each sample stay."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import numpy as np
+
+from jepa.core.grid import Grid
+from jepa.plugins.masks.blocks import Bools, Floats, Ints
+
+
+class Trim(ABC):
+    """Chooses tokens. `draws` is how many uniforms it needs for a sample."""
+
+    draws: int
+
+    @abstractmethod
+    def __init__(self, grid: Grid) -> None: ...
+
+    @abstractmethod
+    def __call__(self, visible: Bools, uniforms: Floats, keep: int) -> Ints:
+        """Indices [B, keep], ascending, of visible places [B, N]; uniforms [B, draws].
+
+        Every row of `visible` must hold at least `keep` places.
+        """
+
+
+class Subset(Trim):
+    """A random subset, each as likely as any other: what is left covers the grid as before."""
+
+    def __init__(self, grid: Grid) -> None:
+        self.draws = grid.size
+
+    def __call__(self, visible: Bools, uniforms: Floats, keep: int) -> Ints:
+        """Keep the `keep` visible places of the smallest uniforms."""
+        keys = np.where(visible, uniforms, 2.0)
+        chosen = np.argpartition(keys, keep - 1, axis=1)[:, :keep]
+        chosen.sort(axis=1)
+        return chosen
+
+
+class Side(Trim):
+    """A run that starts at a random one of the grid's 2A sides and goes on plane by plane.
+
+    On (y, x) that is row by row from the top or the bottom, or column by column from the left or
+    the right. What is cut off is the far side, so the middle is kept oftener than the edges; no
+    edge loses more than its opposite.
+    """
+
+    draws = 1
+
+    def __init__(self, grid: Grid) -> None:
+        places = np.arange(grid.size).reshape(grid.shape)
+        forward = [np.moveaxis(places, axis, 0).reshape(-1) for axis in range(grid.ndim)]
+        self._orders: Ints = np.stack([*forward, *(order[::-1] for order in forward)])
+
+    def __call__(self, visible: Bools, uniforms: Floats, keep: int) -> Ints:
+        """Keep the first `keep` visible places, counted from the side that the uniform picks."""
+        side = (uniforms[:, 0] * len(self._orders)).astype(np.int64)
+        order = self._orders[side]
+        rank = np.cumsum(np.take_along_axis(visible, order, axis=1), axis=1)
+        within = np.empty_like(visible)
+        np.put_along_axis(within, order, rank <= keep, axis=1)
+        return places_of(visible & within, keep)
+
+
+class Start(Trim):
+    """The first tokens in raster order, so that only the end of the grid is thrown away."""
+
+    draws = 0
+
+    def __init__(self, grid: Grid) -> None:
+        """Nothing to prepare."""
+
+    def __call__(self, visible: Bools, uniforms: Floats, keep: int) -> Ints:
+        """Keep the first `keep` visible places."""
+        return places_of(visible & (np.cumsum(visible, axis=1) <= keep), keep)
+
+
+def places_of(chosen: Bools, keep: int) -> Ints:
+    """Indices [B, keep], ascending, of chosen places [B, N] with `keep` in each row."""
+    return np.nonzero(chosen)[1].reshape(-1, keep)
