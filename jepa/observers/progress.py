@@ -174,11 +174,12 @@ def status(record: Record, total: int) -> str:
     metrics = record.metrics
     shown = [f"epoch {record.epoch:.2f}"]
     if "train/loss" in metrics:
-        shown.append(f"loss {metrics['train/loss']:.4f}")
+        shown.append(f"loss {metrics['train/loss']:#.4g}")
     if "schedule/lr" in metrics:
         shown.append(f"lr {metrics['schedule/lr']:.1e}")
     if "perf/samples_per_s" in metrics:
-        shown.append(f"{metrics['perf/samples_per_s']:.0f} samples/s")
+        speed = metrics["perf/samples_per_s"]
+        shown.append(f"{speed:.{0 if speed >= 10 else 2}f} samples/s")
     if "perf/step_s" in metrics:
         left = (total - record.step) * metrics["perf/step_s"]
         shown.append(f"eta {_clock(left)}")
