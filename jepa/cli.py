@@ -15,7 +15,7 @@ from collections.abc import Sequence
 import jepa
 from jepa.core.errors import ConfigError, JepaError
 
-COMMANDS = ("plugins",)
+COMMANDS = ("train", "check", "plugins")
 """In the order of the help text."""
 
 _DESCRIPTION = """\

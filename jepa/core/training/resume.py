@@ -46,14 +46,16 @@ def config_differences(checkpoint: Checkpoint, plain: Mapping[str, Any]) -> list
     old = parse_yaml(read_document(checkpoint, CONFIG_DOCUMENT), str(checkpoint.path))
     if not isinstance(old, Mapping):
         raise CheckpointError(f"{checkpoint.path / CONFIG_DOCUMENT}: found no mapping")
-    return differences(_deciding(old), _deciding(plain))
+    before, after = flatten(old), flatten(plain)
+    free = _FREE
+    if before.get("train.epochs") is not None and after.get("train.epochs") is not None:
+        free = (*_FREE, "train.max_steps")
+    return differences(_without(before, free), _without(after, free))
 
 
-def _deciding(plain: Mapping[str, Any]) -> dict[str, Any]:
-    flat = flatten(plain)
-    free = _FREE if flat.get("train.epochs") is None else (*_FREE, "train.max_steps")
+def _without(flat: Mapping[str, Any], prefixes: tuple[str, ...]) -> dict[str, Any]:
     return {
         key: value
         for key, value in flat.items()
-        if not any(key == prefix or key.startswith(f"{prefix}.") for prefix in free)
+        if not any(key == prefix or key.startswith(f"{prefix}.") for prefix in prefixes)
     }

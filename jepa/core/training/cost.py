@@ -1,0 +1,151 @@
+"""What a model costs, counted on the meta device: parameters, FLOPs, memory."""
+
+from __future__ import annotations
+
+import time
+
+import attrs
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from jepa.core.build import build
+from jepa.core.config import RunConfig
+from jepa.core.grid import Grid
+from jepa.core.rng import Rng
+from jepa.core.tokens import Masks
+from jepa.core.training.optimizer import parameter_count
+
+_SAMPLES = 2
+
+
+@attrs.frozen(kw_only=True)
+class Cost:
+    """Counts of one model.
+
+    Args:
+        grid: of tokens.
+        encoder, predictor, target: parameters (tokenizer and encoder; the target's own).
+        context_tokens, target_tokens: K and M * T of each view, as drawn for the first step.
+        flops_per_sample: of one training sample: the target's forward pass once, everything else
+            three times (forward, and twice that backward). Recomputation does not count.
+        activation_bytes: saved for the backward pass, a sample, in float32.
+    """
+
+    grid: Grid
+    encoder: int
+    predictor: int
+    target: int
+    context_tokens: tuple[int, ...]
+    target_tokens: tuple[int, ...]
+    flops_per_sample: float
+    activation_bytes: float
+
+    @property
+    def trained(self) -> int:
+        """Parameters that the optimizer holds."""
+        return self.encoder + self.predictor
+
+    def memory_bytes(self, micro_batch: int, bf16: bool) -> float:
+        """An estimate: weights, gradients, two moments, the target, and activations.
+
+        Under bf16 autocast about 0.6 of the activations' bytes remain: products keep bf16 inputs,
+        norms and the residual stream float32.
+        """
+        activations = self.activation_bytes * micro_batch * (0.6 if bf16 else 1.0)
+        return 4.0 * (4 * self.trained + self.target) + activations
+
+
+def count(config: RunConfig) -> Cost:
+    """Build the run's model on the meta device and count one step of it."""
+    with torch.device("meta"):
+        built = build(config)
+    model = built.model.train()
+    batch = config.train.global_batch
+    views = tuple(
+        sampler.sample(min(batch, 64), Rng(config.train.seed, 0, min(batch, 64), view=view))
+        for view, sampler in enumerate(built.samplers)
+    )
+    on_meta = tuple(
+        Masks(*(part[:1].expand(_SAMPLES, *part.shape[1:]).to("meta") for part in v)) for v in views
+    )
+    inputs = torch.empty(_SAMPLES, *built.modality.spec.shape, device="meta")
+    prepared = model.prepare(inputs)
+    with FlopCounterMode(display=False) as target_flops, torch.no_grad():
+        model.target(prepared, on_meta)
+    saved = _SavedBytes(model)
+    with FlopCounterMode(display=False) as all_flops, saved.hooks():
+        model(inputs, on_meta)
+    once = target_flops.get_total_flops()
+    flops = once + 3 * (all_flops.get_total_flops() - once)
+    return Cost(
+        grid=built.grid,
+        encoder=parameter_count(model.backbone.parameters()),
+        predictor=parameter_count(model.predictor.parameters()),
+        target=parameter_count(model.target.parameters()),
+        context_tokens=tuple(v.context.shape[1] for v in views),
+        target_tokens=tuple(v.targets.shape[1] * v.targets.shape[2] for v in views),
+        flops_per_sample=flops / _SAMPLES,
+        activation_bytes=saved.total / _SAMPLES,
+    )
+
+
+class _SavedBytes:
+    """Adds up the storages that autograd saves, besides those of the parameters."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.total = 0
+        self._known = {p.untyped_storage()._cdata for p in model.parameters()}
+
+    def hooks(self) -> torch.autograd.graph.saved_tensors_hooks:
+        return torch.autograd.graph.saved_tensors_hooks(self._pack, lambda tensor: tensor)
+
+    def _pack(self, tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage._cdata not in self._known:
+            self._known.add(storage._cdata)
+            self.total += storage.nbytes()
+        return tensor
+
+
+_PEAK_BF16 = {
+    "H200": 989e12,
+    "H100": 989e12,
+    "H800": 989e12,
+    "B200": 2250e12,
+    "A100": 312e12,
+    "A800": 312e12,
+    "L40S": 362e12,
+    "L4": 121e12,
+    "A10": 125e12,
+    "RTX 4090": 165e12,
+    "RTX 3090": 71e12,
+}
+"""Dense bf16 FLOP/s as the maker states them."""
+
+
+def peak_flops(device: torch.device, bf16: bool) -> float:
+    """FLOP/s that the device can reach: the maker's figure for bf16 on a known GPU, else measured.
+
+    Measured means the best of a few large matrix products, a fraction of a second.
+    """
+    if device.type == "cuda" and bf16:
+        name = torch.cuda.get_device_name(device)
+        for known in sorted(_PEAK_BF16, key=len, reverse=True):
+            if known in name:
+                return _PEAK_BF16[known]
+    side = 4096 if device.type == "cuda" else 1024
+    a = torch.ones(side, side, device=device, dtype=torch.bfloat16 if bf16 else torch.float32)
+    best = float("inf")
+    for _ in range(5):
+        _wait(device)
+        start = time.perf_counter()
+        a @ a
+        _wait(device)
+        best = min(best, time.perf_counter() - start)
+    return 2.0 * side**3 / best
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

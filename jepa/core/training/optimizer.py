@@ -1,0 +1,109 @@
+"""AdamW with its parameter groups, and a step that a non-finite gradient cannot take."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import torch
+from torch import Tensor, nn
+
+from jepa.core.config import OptimConfig
+from jepa.core.errors import CheckpointError
+
+_FUSED = frozenset({"cpu", "cuda"})
+
+
+class Optimizer:
+    """AdamW over the trainable parameters of a model.
+
+    Weight decay acts on matrices alone: biases and parameters of one dimension are excluded
+    (recipe: I-JEPA, Step). The step is gated on the device, so that nothing waits for it.
+    """
+
+    def __init__(self, model: nn.Module, config: OptimConfig) -> None:
+        self.clip = config.clip_grad
+        named = {name: p for name, p in model.named_parameters() if p.requires_grad}
+        self.named: Mapping[str, nn.Parameter] = named
+        self.parameters = list(named.values())
+        decayed = [p for name, p in named.items() if decays(name, p)]
+        others = [p for name, p in named.items() if not decays(name, p)]
+        self.device = self.parameters[0].device
+        self.adamw = torch.optim.AdamW(
+            [{"params": decayed, "decayed": True}, {"params": others, "decayed": False}],
+            lr=config.lr,
+            betas=config.betas,
+            eps=config.eps,
+            weight_decay=0.0,
+            fused=self.device.type in _FUSED,
+        )
+
+    def set(self, lr: float, weight_decay: float) -> None:
+        """Set the values of the coming step."""
+        for group in self.adamw.param_groups:
+            group["lr"] = lr
+            group["weight_decay"] = weight_decay if group["decayed"] else 0.0
+
+    def step(self) -> tuple[Tensor, Tensor]:
+        """Clip, and step where the gradient is finite.
+
+        Returns:
+            The norm of the gradient before clipping [], and `applied` [] float32: 1 if the step
+            was taken, 0 if it was skipped. Both stay on the device.
+        """
+        grads = [p.grad for p in self.parameters if p.grad is not None]
+        norm = torch.nn.utils.get_total_norm(grads)
+        if self.clip is not None:
+            torch.nn.utils.clip_grads_with_norm_(self.parameters, self.clip, norm)
+        applied = torch.isfinite(norm).float()
+        if self.device.type in _FUSED:
+            # The fused kernel reads this as GradScaler would set it: 1 means 'leave all as it is'.
+            self.adamw.found_inf = 1.0 - applied  # type: ignore[attr-defined]
+            self.adamw.step()
+        elif bool(applied):
+            self.adamw.step()
+        self.adamw.zero_grad(set_to_none=True)
+        return norm, applied
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The optimizer's state by parameter: `{name}.exp_avg` and the like."""
+        return {
+            f"{name}.{key}": value
+            for name, p in self.named.items()
+            for key, value in self.adamw.state.get(p, {}).items()
+        }
+
+    def load(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take up the state that `tensors` gave.
+
+        Raises:
+            CheckpointError: the state belongs to other parameters.
+        """
+        left = dict(tensors)
+        for name, p in self.named.items():
+            keys = [f"{name}.{key}" for key in ("step", "exp_avg", "exp_avg_sq")]
+            if missing := [key for key in keys if key not in left]:
+                raise CheckpointError(f"optimizer state: missing {missing[0]}")
+            step, *moments = (left.pop(key) for key in keys)
+            if any(m.shape != p.shape for m in moments):
+                raise CheckpointError(
+                    f"optimizer state: {name} is {list(moments[0].shape)} in the checkpoint, "
+                    f"{list(p.shape)} here"
+                )
+            on_device = p.device if self.device.type in _FUSED else torch.device("cpu")
+            self.adamw.state[p] = {
+                "step": step.clone().to(on_device),
+                "exp_avg": moments[0].clone().to(p.device),
+                "exp_avg_sq": moments[1].clone().to(p.device),
+            }
+        if left:
+            raise CheckpointError(f"optimizer state: unexpected {sorted(left)[0]}")
+
+
+def decays(name: str, parameter: Tensor) -> bool:
+    """Whether weight decay acts on a parameter."""
+    return parameter.ndim > 1 and not name.endswith("bias")
+
+
+def parameter_count(parameters: Iterable[Tensor]) -> int:
+    """Numbers in all of the parameters."""
+    return sum(p.numel() for p in parameters)

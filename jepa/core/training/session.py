@@ -1,0 +1,183 @@
+"""From a config to a finished run: what `jepa train` does on each process."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+from jepa.core.build import Built, build
+from jepa.core.config import RunConfig
+from jepa.core.data.bad_samples import BadSamples
+from jepa.core.data.opening import open_source
+from jepa.core.data.source import Source
+from jepa.core.errors import CheckpointError, JepaError
+from jepa.core.settings import unstructure
+from jepa.core.training import cost, precision, state
+from jepa.core.training.checkpoint import Checkpoint, newest_valid
+from jepa.core.training.distributed import World
+from jepa.core.training.host import tune_host
+from jepa.core.training.observer import Outcome, RunView
+from jepa.core.training.plan import Plan
+from jepa.core.training.resume import config_differences
+from jepa.core.training.runfolder import RunFolder
+from jepa.core.training.trainer import BAD_SAMPLES, Trainer
+from jepa.core.training.watch import Fixed, Watch
+
+
+class Prepared(NamedTuple):
+    """A run whose parts and data are found to fit, before anything is written."""
+
+    built: Built
+    source: Source
+    plan: Plan
+
+
+def prepare(config: RunConfig, world: World) -> Prepared:
+    """Build the parts, open the data and share out the steps.
+
+    Raises:
+        JepaError: the first thing that does not fit.
+    """
+    built = build(config)
+    # The first process goes ahead, so that an index is built once.
+    source: Source | None = None
+    if world.is_first:
+        source = _open(config, built, world)
+    else:
+        world.agree(None)
+        source = open_source(config.data, built.modality)
+    plan = Plan(config, world.rank, world.size, len(source))
+    plan.check_groups(built.samplers)
+    _ = plan.schedules
+    return Prepared(built, source, plan)
+
+
+def _open(config: RunConfig, built: Built, world: World) -> Source:
+    try:
+        source = open_source(config.data, built.modality)
+    except JepaError as error:
+        if world.size > 1:
+            world.agree(str(error))
+        raise
+    world.agree(None)
+    return source
+
+
+def train(
+    config: RunConfig, output: Path, world: World, *, allow_config_change: bool = False
+) -> Outcome:
+    """Train into a folder, going on from its newest valid checkpoint.
+
+    Args:
+        config: of the run.
+        output: the run's folder; locked while this process lives.
+        world: this process among the others.
+        allow_config_change: go on although the config differs from the checkpoint's.
+
+    Returns:
+        `completed`, or `interrupted` by a signal after saving. The folder is marked alike.
+
+    Raises:
+        JepaError: whatever stops the run. Its last checkpoint stays.
+    """
+    tune_host(world.device, config.train.deterministic)
+    prepared = prepare(config, world)
+    folder, resume = _claim(config, output, world, prepared, allow_config_change)
+    watch = _watch(config, folder, world, prepared, resume) if world.is_first else None
+    outcome: Outcome = "failed"
+    try:
+        trainer = Trainer(
+            config, prepared.built, prepared.source, prepared.plan, world, output, resume, watch
+        )
+        if watch is not None:
+            watch.start()
+        outcome = trainer.run()
+    finally:
+        if watch is not None:
+            watch.finish(outcome)
+    if world.is_first:
+        folder.mark("completed" if outcome == "completed" else "interrupted", trainer.step)
+    return outcome
+
+
+def _claim(
+    config: RunConfig, output: Path, world: World, prepared: Prepared, allow_config_change: bool
+) -> tuple[RunFolder, Checkpoint | None]:
+    """Lock the folder and decide where to go on; every process gets the same answer."""
+    fault, found, folder = None, None, None
+    if world.is_first:
+        try:
+            folder = RunFolder(output)
+            folder.lock()
+            found = _resumable(config, folder, prepared, allow_config_change)
+            folder.clear_marks()
+            BadSamples(output / BAD_SAMPLES).cut_back(found.step if found else 0)
+        except JepaError as error:
+            if world.size == 1:
+                raise
+            fault = str(error)
+    world.agree(fault)
+    place = world.from_first((str(found.path), found.step) if found else None)
+    resume = Checkpoint(Path(place[0]), place[1]) if place else None
+    return folder or RunFolder(output), resume
+
+
+def _resumable(
+    config: RunConfig, folder: RunFolder, prepared: Prepared, allow_config_change: bool
+) -> Checkpoint | None:
+    """The checkpoint to go on from.
+
+    Raises:
+        CheckpointError: none is valid, or config or data differ from the checkpoint's.
+    """
+    found, reports = newest_valid(folder.checkpoints)
+    for report in reports:
+        print(f"jepa: {report}; passed over", file=sys.stderr)
+    if found is None:
+        return None
+    progress = state.read_progress(found)
+    changed = config_differences(found, unstructure(config))
+    if progress.fingerprint != prepared.source.fingerprint():
+        changed.append(
+            f"data: {progress.samples} samples -> {len(prepared.source)} samples, "
+            "or others, or in another order"
+        )
+    if changed and not allow_config_change:
+        listed = "\n".join(f"  {line}" for line in changed)
+        raise CheckpointError(
+            f"{folder.path} holds a run of another config (step {found.step}); it differs in\n"
+            f"{listed}\nChoose another --output, or go on all the same with --allow-config-change"
+        )
+    return found
+
+
+def _watch(
+    config: RunConfig,
+    folder: RunFolder,
+    world: World,
+    prepared: Prepared,
+    resume: Checkpoint | None,
+) -> Watch:
+    built, plan, device = prepared.built, prepared.plan, world.device
+    numbers = precision.resolve(
+        config.train.precision,
+        device,
+        dim=built.model.backbone.dim,
+        rows=plan.micro * built.grid.size,
+    )
+    run = RunView(
+        config=config,
+        output=folder.path,
+        model=built.model,
+        modality=built.modality,
+        fixed_batch=Fixed(config, prepared.source, built.modality, built.samplers, device),
+        start_step=resume.step if resume else 0,
+        total_steps=plan.schedules.total_steps,
+        steps_per_epoch=plan.steps_per_epoch,
+        global_batch=plan.global_batch,
+        device=device,
+        autocast=lambda: precision.autocast(numbers, device),
+    )
+    peak = cost.peak_flops(device, numbers == "bf16") * world.size
+    return Watch(run, cost.count(config).flops_per_sample / peak)

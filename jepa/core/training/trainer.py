@@ -1,0 +1,309 @@
+"""The one trainer. It knows steps, devices and processes, and no modality.
+
+A run is a function of (config, step): nothing random is kept, so a resumed run goes on as if
+nothing had happened (`core.rng`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import time
+from collections.abc import Generator
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from jepa.core.build import Built
+from jepa.core.config import RunConfig
+from jepa.core.data.bad_samples import BadSamples
+from jepa.core.data.loading import load
+from jepa.core.data.source import Source
+from jepa.core.errors import CheckpointError, DataError, TrainingError
+from jepa.core.rng import device_seed
+from jepa.core.tokens import Loss
+from jepa.core.training import memory, precision, state
+from jepa.core.training.checkpoint import Checkpoint, prune
+from jepa.core.training.distributed import World
+from jepa.core.training.feed import Micro, Work, feed
+from jepa.core.training.meters import Clock, Meters, memory_gib
+from jepa.core.training.observer import Outcome
+from jepa.core.training.optimizer import Optimizer
+from jepa.core.training.plan import Plan
+from jepa.core.training.signals import StopRequest
+from jepa.core.training.watch import Watch
+
+BAD_SAMPLES = "bad_samples.jsonl"
+
+
+class Trainer:
+    """Trains one run on this process, in step with the others.
+
+    Args:
+        config: of the run.
+        built: its objects; the model moves to the device.
+        source: of samples.
+        plan: how steps are shared out.
+        world: this process among the others.
+        folder: of the run.
+        resume: the checkpoint to go on from, or None.
+        watch: the observers; None on all but the first process.
+    """
+
+    def __init__(
+        self,
+        config: RunConfig,
+        built: Built,
+        source: Source,
+        plan: Plan,
+        world: World,
+        folder: Path,
+        resume: Checkpoint | None,
+        watch: Watch | None,
+    ) -> None:
+        self.config, self.built, self.source, self.plan = config, built, source, plan
+        self.world, self.folder, self.watch = world, folder, watch
+        self.device = world.device
+        self.model = built.model.to(self.device).train()
+        self.precision = precision.resolve(
+            config.train.precision,
+            self.device,
+            dim=built.model.backbone.dim,
+            rows=plan.micro * built.grid.size,
+        )
+        self.schedules = plan.schedules
+        self.total_steps = self.schedules.total_steps
+        self.optimizer = Optimizer(self.model, config.optim)
+        self.meters = Meters(self.device)
+        self.clock = Clock()
+        self.bad = BadSamples(folder / BAD_SAMPLES)
+        self.step = 0
+        if resume is not None:
+            self._restore(resume)
+        self.wrapped = self._wrap()
+
+    # --- the run --------------------------------------------------------------------------------
+
+    def run(self) -> Outcome:
+        """Train until the last step, or until a signal asks to stop; save either way.
+
+        Raises:
+            TrainingError: losses stay non-finite, or memory is out.
+            DataError: too many samples cannot be decoded.
+        """
+        if self.step >= self.total_steps:
+            return "completed"
+        saved_at = self.step
+        with StopRequest() as request, contextlib.closing(self._work()) as work:
+            self.clock.restart()
+            for item, waited in work:
+                metrics = self._train_step(item)
+                self.step = item.step + 1
+                self.clock.step(waited)
+                stop = self._decide(request, item)
+                self._report(metrics, last=stop or self.step == self.total_steps)
+                if stop or self._checkpoint_due():
+                    self.save()
+                    saved_at = self.step
+                if stop:
+                    break
+        if saved_at != self.step:
+            self.save()
+        return "completed" if self.step >= self.total_steps else "interrupted"
+
+    def _work(self) -> Generator[tuple[Work, float], None, None]:
+        """The work of each step to come, and the seconds that it kept the loop waiting."""
+        data = self.config.data
+        batches = load(
+            self.source,
+            self.built.modality,
+            seed=self.config.train.seed,
+            global_batch=self.plan.global_batch,
+            start=self.plan.rank * self.plan.local,
+            count=self.plan.local,
+            first_step=self.step,
+            last_step=self.total_steps,
+            workers=self._workers(),
+            prefetch=data.prefetch,
+            pin_memory=self.device.type == "cuda",
+        )
+        items = feed(batches, self.built.samplers, self.plan, self.device)
+        with contextlib.closing(batches), contextlib.closing(items):
+            while True:
+                began = time.perf_counter()
+                item = next(items, None)
+                if item is None:
+                    return
+                yield item, time.perf_counter() - began
+
+    def _workers(self) -> int:
+        """Where the CPU trains, the feed's own thread decodes: workers would take its cores."""
+        if self.config.data.workers != "auto":
+            return self.config.data.workers
+        if self.device.type == "cpu":
+            return 0
+        return min(8, (os.cpu_count() or 1) // self.world.size)
+
+    # --- one step -------------------------------------------------------------------------------
+
+    def _train_step(self, item: Work) -> dict[str, float]:
+        """Forward, backward, optimizer, target. Returns the scalars that schedules gave."""
+        step, t = item.step, item.step + 1
+        lr, weight_decay = self.schedules.lr(t), self.schedules.weight_decay(t)
+        self.optimizer.set(lr, weight_decay)
+        share = 1.0 / len(item.micros)
+        sums: dict[str, Tensor] = {}
+        with memory.advice(self.plan):
+            for place, micro in enumerate(item.micros):
+                loss = self._backward(step, place, micro, share, place == len(item.micros) - 1)
+                for name, value in _named(loss).items():
+                    sums[name] = sums.get(name, torch.zeros_like(value)) + share * value
+            norm, applied = self.optimizer.step()
+        progress = self.schedules.progress(step)
+        moved = self.built.updater.update(self.model.target, self.model.backbone, progress, applied)
+        self.meters.add(sums, norm, applied)
+        views = item.micros[-1].views
+        return {
+            "schedule/lr": lr,
+            "schedule/weight_decay": weight_decay,
+            **{f"schedule/{name}": value for name, value in moved.items()},
+            "train/context_tokens": sum(v.context.shape[1] for v in views) / len(views),
+            "train/target_tokens": sum(math.prod(v.targets.shape[1:]) for v in views) / len(views),
+        }
+
+    def _backward(self, step: int, place: int, micro: Micro, share: float, last: bool) -> Loss:
+        """One micro-step. Gradients meet over processes in the last one alone."""
+        torch.manual_seed(device_seed(self.config.train.seed, step, place, self.world.rank))
+        wrapped = self.wrapped
+        alone = isinstance(wrapped, DistributedDataParallel) and not last
+        with wrapped.no_sync() if alone else contextlib.nullcontext():  # type: ignore[operator]
+            with precision.autocast(self.precision, self.device):
+                loss: Loss = wrapped(micro.inputs, micro.views)
+            # A non-finite loss becomes a non-finite gradient, which reaches every process with
+            # the average; so all of them skip the step, and none has to ask the others.
+            weight = torch.where(torch.isfinite(loss.total), share, math.nan)
+            loss.total.backward(weight.to(loss.total.dtype))  # type: ignore[no-untyped-call]
+        return Loss(loss.total.detach(), loss.parts)
+
+    # --- between steps --------------------------------------------------------------------------
+
+    def _decide(self, request: StopRequest, item: Work) -> bool:
+        """Whether to stop here: all processes decide the same at the same step."""
+        self.bad.add(item.step, item.bad)
+        asked = float(request.received is not None)
+        # The list is one file, so the first process counts for all.
+        listed = float(self.bad.count if self.world.is_first else 0)
+        stop, count = self.world.sum([asked, listed]).tolist()
+        excess = self.bad.excess(
+            int(count),
+            seen=self.step * self.plan.global_batch,
+            total=self.plan.samples,
+            max_fraction=self.config.data.max_bad_fraction,
+        )
+        if excess is not None:
+            raise DataError(excess)
+        return bool(stop)
+
+    def _report(self, scheduled: dict[str, float], last: bool) -> None:
+        """Every `log_every` steps: read the meters, and let the observers see."""
+        due = last or self.step % self.config.train.log_every == 0
+        # On the CPU there is no device to wait for, so a hopeless run is seen at once.
+        if due or self.device.type == "cpu":
+            self._stop_if_hopeless(float(self.meters.bad_row))
+        metrics: dict[str, float] = {}
+        if due:
+            metrics = {
+                **self.meters.read(self.world),
+                **scheduled,
+                **self.clock.read(self.plan.global_batch),
+                "perf/memory_gib": memory_gib(self.device),
+                "data/bad_samples": float(self.bad.count),
+            }
+            self.meters.clear()
+        if self.watch is not None:
+            self.watch.see(self.step, metrics)
+        if due:
+            self.clock.restart()
+
+    def _stop_if_hopeless(self, in_a_row: float) -> None:
+        if in_a_row >= self.config.train.max_bad_steps:
+            raise TrainingError(
+                f"step {self.step}: {int(in_a_row)} steps in a row had a non-finite loss or "
+                "gradient and were skipped. Try a lower optim.lr, a longer optim.warmup_epochs, "
+                "optim.clip_grad=1.0 or train.precision=fp32, and look at the data for constant "
+                "or extreme samples; the last checkpoint holds finite weights"
+            )
+
+    # --- checkpoints ----------------------------------------------------------------------------
+
+    def _checkpoint_due(self) -> bool:
+        every = self.config.checkpoint.every or self.plan.steps_per_epoch
+        return self.step % every == 0
+
+    def save(self) -> None:
+        """Write a checkpoint on the first process while the others wait."""
+        fault = None
+        if self.world.is_first:
+            if self.watch is not None:
+                self.watch.saved(self.step)
+            fault = self._try_save()
+        self.world.agree(fault)
+        self.clock.restart()
+
+    def _try_save(self) -> str | None:
+        """The reason why the checkpoint could not be written, or None."""
+        progress = state.Progress(
+            step=self.step,
+            samples=self.plan.samples,
+            fingerprint=self.source.fingerprint(),
+            processes=self.world.size,
+            precision=self.precision,
+            meters=self.meters.state(),
+        )
+        keep = self.config.checkpoint
+        folder = self.folder / "checkpoints"
+        try:
+            written = state.write(folder, self.config, self.model, self.optimizer, progress)
+            prune(folder, keep.keep_last, keep.keep_every, trusted=written)
+        except CheckpointError as error:
+            return str(error)
+        return None
+
+    def _restore(self, checkpoint: Checkpoint) -> None:
+        state.load_model(checkpoint, self.model)
+        state.load_optimizer(checkpoint, self.optimizer)
+        self.meters.load(state.read_progress(checkpoint).meters)
+        self.step = checkpoint.step
+
+    # --- wrapping -------------------------------------------------------------------------------
+
+    def _wrap(self) -> nn.Module:
+        if self.config.train.compile:
+            compile_blocks(self.model)
+        if self.world.size == 1:
+            return self.model
+        return DistributedDataParallel(
+            self.model,
+            device_ids=[self.device] if self.device.type == "cuda" else None,
+            broadcast_buffers=False,
+            gradient_as_bucket_view=True,
+        )
+
+
+def compile_blocks(model: nn.Module) -> None:
+    """Compile the repeated blocks of a model, in place.
+
+    Block by block, since all blocks share one piece of compiled code, and with symbolic sizes,
+    since K and T change from batch to batch.
+    """
+    for module in model.modules():
+        if isinstance(module, nn.ModuleList):
+            for block in module:
+                block.compile(dynamic=True)
+
+
+def _named(loss: Loss) -> dict[str, Tensor]:
+    return {"loss": loss.total, **{f"loss/{name}": value for name, value in loss.parts.items()}}

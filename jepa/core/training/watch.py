@@ -1,0 +1,113 @@
+"""The observers of a run, fed on the first process."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+
+import attrs
+import torch
+
+from jepa.core.config import RunConfig
+from jepa.core.data.loading import evaluation_batches
+from jepa.core.data.source import Source
+from jepa.core.errors import DataError
+from jepa.core.interfaces import MaskSampler
+from jepa.core.modality import Modality
+from jepa.core.rng import Rng
+from jepa.core.tokens import Masks
+from jepa.core.training.observer import FixedBatch, Observer, Outcome, Record, RunView
+
+_FIXED_SAMPLES = 64
+_FIXED_STEP = 2**40
+"""Beyond any run, so that the fixed masks are nobody's training masks."""
+
+
+@attrs.frozen
+class Fixed:
+    """Makes the batch that stays the same for the whole run, when it is first asked for."""
+
+    config: RunConfig
+    source: Source
+    modality: Modality
+    samplers: Sequence[MaskSampler]
+    device: torch.device
+
+    def __call__(self) -> FixedBatch:
+        """The batch on the device.
+
+        Raises:
+            DataError: none of its samples can be decoded.
+        """
+        return self._made
+
+    @cached_property
+    def _made(self) -> FixedBatch:
+        wanted = min(_FIXED_SAMPLES, len(self.source), self.config.train.global_batch)
+        batches = evaluation_batches(
+            self.source, self.modality, batch_size=wanted, workers=0, indices=range(wanted)
+        )
+        found = next(iter(batches), None)
+        if found is None:
+            raise DataError("none of the first samples can be decoded, so nothing can be shown")
+        inputs = found.inputs
+        views = tuple(
+            sampler.sample(
+                len(inputs),
+                Rng(self.config.train.seed, _FIXED_STEP, len(inputs), 0, len(inputs), view),
+            )
+            for view, sampler in enumerate(self.samplers)
+        )
+        moved = tuple(Masks(*(part.to(self.device) for part in masks)) for masks in views)
+        return FixedBatch(inputs.to(self.device), moved)
+
+
+class Watch:
+    """Builds the observers and passes on what happens.
+
+    Args:
+        run: what they may look at.
+        flops_per_second: that the samples of a step are worth at full speed, per sample/s; None
+            where unknown. `perf/mfu` is samples/s times this.
+    """
+
+    def __init__(self, run: RunView, utilisation_per_rate: float | None) -> None:
+        self.run = run
+        self.utilisation_per_rate = utilisation_per_rate
+        self.observers: list[Observer] = [p.cls(p.config) for p in run.config.observers]
+        self._skipped = 0.0
+
+    def start(self) -> None:
+        """The run begins or goes on."""
+        for observer in self.observers:
+            observer.start(self.run)
+
+    def see(self, step: int, metrics: Mapping[str, float]) -> None:
+        """A step is done; `metrics` is empty between log lines."""
+        told = dict(metrics)
+        rate = told.get("perf/samples_per_s")
+        if rate is not None and self.utilisation_per_rate is not None:
+            told["perf/mfu"] = rate * self.utilisation_per_rate
+        for observer in self.observers:
+            told |= observer.measure(step)
+        if told:
+            record = Record(step, step / self.run.steps_per_epoch, told, self._notes(metrics))
+            for observer in self.observers:
+                observer.record(record)
+
+    def saved(self, step: int) -> None:
+        """A checkpoint is about to be written."""
+        for observer in self.observers:
+            observer.saved(step)
+
+    def finish(self, outcome: Outcome) -> None:
+        """The run is over, or stops for now."""
+        for observer in self.observers:
+            observer.finish(outcome)
+
+    def _notes(self, metrics: Mapping[str, float]) -> tuple[str, ...]:
+        skipped = metrics.get("train/bad_steps", self._skipped)
+        new, self._skipped = skipped - self._skipped, skipped
+        if new <= 0:
+            return ()
+        return (f"{int(new)} steps with a non-finite loss or gradient were skipped",)
