@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import io
 import os
-import re
-import typing
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import attrs
-from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from jepa.core import registry
-from jepa.core.errors import ConfigError, PluginError, one_of
+from jepa.core.errors import ConfigError, Fault, PluginError
+from jepa.core.overrides import apply_override, apply_overrides, differences, flatten, merge
 from jepa.core.settings import (
     EncoderPart,
     MaskSamplerPart,
@@ -34,6 +30,28 @@ from jepa.core.settings import (
     show,
     structure,
 )
+from jepa.core.yamlfile import config_path, parse_yaml, read_file, to_yaml
+
+__all__ = [
+    "CheckpointConfig",
+    "DataConfig",
+    "ModelConfig",
+    "OptimConfig",
+    "RunConfig",
+    "TrainConfig",
+    "apply_override",
+    "apply_overrides",
+    "config_path",
+    "differences",
+    "flatten",
+    "from_environment",
+    "layer",
+    "load_run",
+    "merge",
+    "parse_yaml",
+    "read_file",
+    "to_yaml",
+]
 
 
 @attrs.frozen(kw_only=True)
@@ -87,7 +105,7 @@ class OptimConfig:
     )
     eps: float = attrs.field(default=1e-8, validator=positive)
     reference_batch: int | None = attrs.field(default=None, validator=positive)
-    """Global batch that the learning rates are meant for; None: whatever `train.global_batch` is."""
+    """Global batch that the learning rates are meant for; None: that of `train.global_batch`."""
     lr_scaling: Literal["none", "linear", "sqrt"] = "none"
     """What the learning rates are multiplied by where the global batch is not the reference:
     1, the ratio, or its square root."""
@@ -123,7 +141,7 @@ class TrainConfig:
 
     def __attrs_post_init__(self) -> None:
         if self.epochs is None and self.max_steps is None:
-            raise ConfigError("train.epochs and train.max_steps are both absent: set one of them")
+            raise ConfigError("epochs and max_steps are both absent: set one of them")
 
 
 @attrs.frozen(kw_only=True)
@@ -153,168 +171,19 @@ class RunConfig:
     observers: tuple[ObserverPart, ...] = ()
 
 
-def _yaml() -> YAML:
-    yaml = YAML(typ="safe", pure=True)
-    yaml.default_flow_style = False
-    yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
-    return yaml
-
-
-def parse_yaml(text: str, where: str) -> Any:
-    """Plain data of YAML 1.2 text. A duplicate key is an error.
-
-    Raises:
-        ConfigError: with the place in the text.
-    """
-    try:
-        return _yaml().load(text)
-    except MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        at = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-        problem = (error.problem or str(error)).strip().splitlines()[0]
-        raise ConfigError(f"{at}{problem}", where) from error
-    except YAMLError as error:
-        raise ConfigError(str(error).splitlines()[0], where) from error
-
-
-def to_yaml(plain: Mapping[str, Any]) -> str:
-    """YAML text of plain data, keys in their order."""
-    out = io.StringIO()
-    yaml = YAML(pure=True)
-    yaml.default_flow_style = False
-    yaml.dump(dict(plain), out)
-    return out.getvalue()
-
-
-def config_path(name: str) -> Path:
-    """The file that `--config` means: a path, or the name of a shipped config (`image/vith14`).
-
-    Raises:
-        ConfigError: neither exists.
-    """
-    path = Path(name)
-    if path.is_file():
-        return path
-    shipped = Path(__file__).parents[1] / "configs"
-    bare = name.removesuffix(".yaml").removeprefix("configs/")
-    if (shipped / f"{bare}.yaml").is_file():
-        return shipped / f"{bare}.yaml"
-    if path.is_dir():
-        raise ConfigError("this is a folder; --config takes a file", name)
-    names = [str(p.relative_to(shipped).with_suffix("")) for p in shipped.rglob("*.yaml")]
-    raise ConfigError(f"no such file, and no shipped config: {one_of(bare, names)}", name)
-
-
-def read_file(name: str) -> tuple[dict[str, Any], str]:
-    """Plain data of a config file and its path."""
-    path = config_path(name)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot be read: {error}", str(path)) from error
-    raw = parse_yaml(text, str(path))
-    if raw is None:
-        raw = {}
-    if not isinstance(raw, dict):
-        raise ConfigError(f"found {show(raw)}, allowed: a mapping", str(path))
-    return raw, str(path)
-
-
-def merge(under: Any, over: Any) -> Any:
-    """Layer `over` on `under`: mappings merge, a mapping that names another part replaces."""
-    if isinstance(under, Mapping) and isinstance(over, str) and "name" in under:
-        over = {"name": over}
-    if isinstance(under, str) and isinstance(over, Mapping):
-        under = {"name": under}
-    if not (isinstance(under, Mapping) and isinstance(over, Mapping)):
-        return over
-    if "name" in under and "name" in over and under["name"] != over["name"]:
-        return dict(over)
-    merged = dict(under)
-    for key, value in over.items():
-        merged[key] = merge(under[key], value) if key in under else value
-    return merged
-
-
-_OVERRIDE = re.compile(r"([A-Za-z_][\w]*(?:\.\w+)*)=(.*)", re.DOTALL)
-
-
-def apply_override(raw: dict[str, Any], override: str) -> dict[str, Any]:
-    """Set one `dotted.key=value`; the value is YAML. List places are numbers (`masks.0.trim`).
-
-    Raises:
-        ConfigError: the text is no override, or its path leads through a value or past a list.
-    """
-    match = _OVERRIDE.fullmatch(override)
-    if match is None:
-        raise ConfigError("allowed: key=value, such as optim.lr=1e-3", f"override '{override}'")
-    *steps, last = match[1].split(".")
-    value = parse_yaml(match[2], f"override '{override}'")
-
-    def place(at: Any, remaining: Sequence[str]) -> Any:
-        if isinstance(at, str):
-            at = {"name": at}
-        if at is None:
-            at = {}
-        key, *rest = remaining
-        if isinstance(at, list):
-            if not key.isdigit() or int(key) >= len(at):
-                raise ConfigError(
-                    f"found place '{key}' of a list of {len(at)}", f"override '{override}'"
-                )
-            copy = list(at)
-            copy[int(key)] = place(at[int(key)], rest) if rest else merge_leaf(at[int(key)], value)
-            return copy
-        if not isinstance(at, Mapping):
-            raise ConfigError(
-                f"'{key}' lies below {show(at)}, which is no mapping", f"override '{override}'"
-            )
-        new = place(at.get(key), rest) if rest else merge_leaf(at.get(key), value)
-        return {**at, key: new}
-
-    def merge_leaf(old: Any, new: Any) -> Any:
-        return merge(old, new) if isinstance(old, Mapping) else new
-
-    return typing.cast(dict[str, Any], place(raw, [*steps, last]))
-
-
-def from_environment(raw: dict[str, Any]) -> dict[str, Any]:
+def from_environment(raw: Mapping[str, Any]) -> dict[str, Any]:
     """`data.root` from JEPA_DATA where neither the file nor an override sets it."""
     root = os.environ.get("JEPA_DATA")
-    data = raw.get("data") or {}
+    data = {} if raw.get("data") is None else raw["data"]
     if root and isinstance(data, Mapping) and data.get("root") is None:
         return {**raw, "data": {**data, "root": root}}
-    return raw
-
-
-def flatten(plain: Any, prefix: str = "") -> dict[str, Any]:
-    """Dotted keys of plain data; lists count their places."""
-    if isinstance(plain, Mapping) and plain:
-        items: Any = plain.items()
-    elif isinstance(plain, list | tuple) and plain:
-        items = enumerate(plain)
-    else:
-        return {prefix: plain}
-    flat: dict[str, Any] = {}
-    for key, value in items:
-        flat |= flatten(value, f"{prefix}.{key}" if prefix else str(key))
-    return flat
-
-
-def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """`key: old -> new` for each dotted key in which two plain configs differ."""
-    before, after = flatten(old), flatten(new)
-    return [
-        f"{key}: {show(before.get(key, 'absent'))} -> {show(after.get(key, 'absent'))}"
-        for key in sorted(before.keys() | after.keys())
-        if before.get(key, ...) != after.get(key, ...)
-    ]
+    return dict(raw)
 
 
 def layer(
     raw: Mapping[str, Any], overrides: Sequence[str] = (), modality: str | None = None
 ) -> dict[str, Any]:
-    """Plain data of a run: the modality's defaults under the file, overrides on top.
+    """Plain settings of a run: the modality's defaults, the file over them, overrides on top.
 
     Args:
         raw: what the file holds.
@@ -324,29 +193,29 @@ def layer(
     Raises:
         ConfigError: no modality, two that differ, or an override that cannot be applied.
     """
-    plain = dict(raw)
-    for override in overrides:
-        plain = apply_override(plain, override)
-    named = plain.get("modality")
-    found = named.get("name") if isinstance(named, Mapping) else named
-    if modality is not None and found is not None and modality != found:
-        raise ConfigError(f"--modality {modality} and the config's modality '{found}' differ")
-    if found is None:
-        if modality is None:
-            names = [p.name for p in registry.plugins() if p.kind == "modality"]
-            raise ConfigError(
-                f"modality: missing; name one of {', '.join(names)}, in the file or by --modality"
-            )
-        settings = named if isinstance(named, Mapping) else {}
-        plain["modality"] = {**settings, "name": modality}
-        found = modality
-    if isinstance(found, str):
-        try:
-            defaults = registry.load(registry.find("modality", found)).defaults()
-        except PluginError as error:
-            raise ConfigError(f"modality: {error}") from error
-        plain = merge(defaults, plain)
-    return from_environment(plain)
+    # Overrides may name the modality, and its defaults stand under them all.
+    chosen = [text for text in overrides if text.startswith(("modality=", "modality."))]
+    name = _modality(apply_overrides(raw, chosen).get("modality"), modality)
+    try:
+        defaults = registry.load(registry.find("modality", name)).defaults()
+    except PluginError as error:
+        raise ConfigError(Fault("modality", str(error))) from error
+    settings = apply_overrides(merge(defaults, raw), overrides)
+    settings["modality"] = merge({"name": name}, settings.get("modality") or {})
+    return from_environment(settings)
+
+
+def _modality(found: Any, asked: str | None) -> str:
+    """The name of the modality, from the config and from `--modality`."""
+    name = found.get("name") if isinstance(found, Mapping) else found
+    if name is None and asked is None:
+        names = ", ".join(registry.names("modality"))
+        raise ConfigError(Fault("modality", f"missing; name it here or by --modality: {names}"))
+    if name is not None and not isinstance(name, str):
+        raise ConfigError(Fault("modality", f"found {show(name)}, allowed: a name"))
+    if name is not None and asked is not None and name != asked:
+        raise ConfigError(Fault("modality", f"found '{name}', but --modality says '{asked}'"))
+    return str(name or asked)
 
 
 def load_run(
@@ -358,4 +227,10 @@ def load_run(
         ConfigError: with every fault at once.
     """
     raw, where = read_file(file) if file is not None else ({}, "config")
-    return structure(layer(raw, overrides, modality), RunConfig, where)
+    try:
+        settings = layer(raw, overrides, modality)
+    except ConfigError as error:
+        raise ConfigError(
+            error.faults, where if error.where == "config" else error.where
+        ) from error
+    return structure(settings, RunConfig, where)

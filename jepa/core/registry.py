@@ -13,9 +13,8 @@ import importlib
 import importlib.metadata
 import sys
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from functools import cache
-from types import MappingProxyType
 from typing import Any
 from zipfile import BadZipFile
 
@@ -26,38 +25,9 @@ from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
 from jepa.core.errors import PluginError, one_of
+from jepa.core.kinds import KINDS
 
 DISTRIBUTION = "anyjepa"
-
-
-@attrs.frozen
-class Kind:
-    """One kind of part: its entry-point group and the class that its plugins derive from."""
-
-    name: str
-    group: str
-    interface: str
-
-
-def _kinds(*rows: tuple[str, str, str]) -> Mapping[str, Kind]:
-    return MappingProxyType(
-        {name: Kind(name, f"jepa.{g}", f"jepa.core.{i}") for name, g, i in rows}
-    )
-
-
-KINDS = _kinds(
-    ("modality", "modalities", "modality:Modality"),
-    ("tokenizer", "tokenizers", "interfaces:Tokenizer"),
-    ("mask_sampler", "mask_samplers", "interfaces:MaskSampler"),
-    ("encoder", "encoders", "interfaces:Encoder"),
-    ("predictor", "predictors", "interfaces:Predictor"),
-    ("target_updater", "target_updaters", "interfaces:TargetUpdater"),
-    ("objective", "objectives", "interfaces:Objective"),
-    ("regularizer", "regularizers", "interfaces:Regularizer"),
-    ("source", "sources", "data.source:Source"),
-    ("protocol", "protocols", "interfaces:Protocol"),
-    ("observer", "observers", "training.observer:Observer"),
-)
 
 
 @attrs.frozen
@@ -142,8 +112,8 @@ def _scan_around_malformed() -> list[Plugin]:
     seen: set[str] = set()
     found: list[Plugin] = []
     for dist in importlib.metadata.distributions():
-        name = dist.metadata.get("Name", "")
-        package = canonicalize_name(name) or f"unknown package in {dist.locate_file('')}"
+        (name, *_) = dist.metadata.get_all("Name") or [""]
+        package = canonicalize_name(name) or f"a nameless package in {dist.locate_file('')}"
         if package in seen:
             continue
         try:
@@ -178,6 +148,11 @@ def plugins() -> tuple[Plugin, ...]:
     return tuple(sorted(found, key=lambda p: (order.index(p.kind), p.name, p.package)))
 
 
+def names(kind: str) -> list[str]:
+    """The names of all parts of a kind, sorted."""
+    return sorted({plugin.name for plugin in plugins() if plugin.kind == kind})
+
+
 def claim(plugin: Plugin) -> Claim:
     """Whether the plugin's name alone means it."""
     rivals = [p for p in _claimants(plugin.kind, plugin.name) if p != plugin]
@@ -208,7 +183,7 @@ def find(kind: str, name: str) -> Plugin:
     if len(matches) > 1:
         claims = " or ".join(f"'{p.qualified}' (version {p.version})" for p in matches)
         raise PluginError(
-            f"{len(matches)} packages claim the {_words(kind)} '{name}': name {claims}"
+            f"{len(matches)} packages claim the {KINDS[kind].words} '{name}': name {claims}"
         )
     return matches[0]
 
@@ -216,16 +191,13 @@ def find(kind: str, name: str) -> Plugin:
 def _absent(kind: str, name: str) -> str:
     if not any(plugin.builtin for plugin in plugins()):
         return (
-            f"{_words(kind)}: no built-in part is registered; install the package "
+            f"{KINDS[kind].words}: no built-in part is registered; install the package "
             "(`pip install -e .` in a checkout), so that its entry points exist"
         )
-    of_kind = [plugin for plugin in plugins() if plugin.kind == kind]
-    names = {p.qualified if ":" in name else p.name for p in of_kind}
-    return f"no such {_words(kind)}: {one_of(name, names)}; is the package that has it installed?"
-
-
-def _words(kind: str) -> str:
-    return kind.replace("_", " ")
+    known = [p.qualified for p in plugins() if p.kind == kind] if ":" in name else names(kind)
+    return (
+        f"no such {KINDS[kind].words}: {one_of(name, known)}; is the package that has it installed?"
+    )
 
 
 def load(plugin: Plugin) -> type[Any]:
@@ -235,7 +207,7 @@ def load(plugin: Plugin) -> type[Any]:
         PluginError: it cannot be imported, is not a class of its kind, is abstract, has no typed
             `Config`, or its package requires another version of ours.
     """
-    who = f"{_words(plugin.kind)} '{plugin.name}' of {plugin.package} {plugin.version}"
+    who = f"{KINDS[plugin.kind].words} '{plugin.name}' of {plugin.package} {plugin.version}"
     _check_requirement(plugin, who)
     loaded = _import(plugin.target, who)
     interface = _import(KINDS[plugin.kind].interface, who)
@@ -247,6 +219,10 @@ def load(plugin: Plugin) -> type[Any]:
     settings = getattr(loaded, "Config", None)
     if not (isinstance(settings, type) and attrs.has(settings)):
         raise PluginError(f"{who}: {plugin.target} has no attrs class `Config`")
+    try:
+        attrs.resolve_types(settings)
+    except NameError as error:
+        raise PluginError(f"{who}: the annotations of its Config: {error}") from error
     if "name" in attrs.fields_dict(settings):
         raise PluginError(f"{who}: its Config has a field `name`, but that names the plugin")
     return loaded

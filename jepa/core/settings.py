@@ -6,238 +6,279 @@ Strict: no 3.7 for an integer, no True for 1, no unknown key. A part's mapping n
 
 from __future__ import annotations
 
+import contextlib
+import enum
+import sys
 import types
-import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 import attrs
 import cattrs
-from cattrs.errors import (
-    AttributeValidationNote,
-    BaseValidationError,
-    ForbiddenExtraKeysError,
-    IterableValidationNote,
-)
+from cattrs.errors import StructureHandlerNotFoundError
 
 from jepa.core import registry
-from jepa.core.errors import ConfigError, Fault, PluginError, did_you_mean, one_of
+from jepa.core.errors import ConfigError, Fault, JepaError, did_you_mean
+from jepa.core.parts import (
+    EncoderPart,
+    MaskSamplerPart,
+    ModalityPart,
+    ObjectivePart,
+    ObserverPart,
+    Part,
+    PredictorPart,
+    RegularizerPart,
+    SourcePart,
+    TargetUpdaterPart,
+    TokenizerPart,
+    parts,
+    unstructure,
+)
+from jepa.core.validators import (
+    FieldError,
+    check,
+    fraction,
+    non_negative,
+    positive,
+    positive_all,
+    positive_range,
+    scale_range,
+    show,
+)
+
+__all__ = [
+    "EncoderPart",
+    "FieldError",
+    "MaskSamplerPart",
+    "ModalityPart",
+    "ObjectivePart",
+    "ObserverPart",
+    "Part",
+    "PredictorPart",
+    "RegularizerPart",
+    "SourcePart",
+    "TargetUpdaterPart",
+    "TokenizerPart",
+    "check",
+    "fraction",
+    "non_negative",
+    "parts",
+    "positive",
+    "positive_all",
+    "positive_range",
+    "scale_range",
+    "show",
+    "structure",
+    "unstructure",
+]
 
 T = TypeVar("T")
 
 
-@attrs.frozen
-class Part:
-    """A plugin that a config names, loaded, with its typed settings."""
-
-    kind: str
-    name: str
-    config: Any
-    plugin: registry.Plugin = attrs.field(repr=False)
-
-    @property
-    def cls(self) -> type[Any]:
-        """The plugin's class, imported."""
-        return registry.load(self.plugin)
+@contextlib.contextmanager
+def _below(faults: list[Fault], step: str) -> Iterator[None]:
+    """Keep the faults of what happens inside, their paths below `step`: the next one is wanted."""
+    try:
+        yield
+    except (JepaError, ValueError, TypeError, StructureHandlerNotFoundError) as error:
+        for fault in _faults(error):
+            faults.append(Fault(".".join(filter(None, (step, fault.path))), fault.message))
 
 
-ModalityPart = Annotated[Part, "modality"]
-TokenizerPart = Annotated[Part, "tokenizer"]
-MaskSamplerPart = Annotated[Part, "mask_sampler"]
-EncoderPart = Annotated[Part, "encoder"]
-PredictorPart = Annotated[Part, "predictor"]
-TargetUpdaterPart = Annotated[Part, "target_updater"]
-ObjectivePart = Annotated[Part, "objective"]
-RegularizerPart = Annotated[Part, "regularizer"]
-SourcePart = Annotated[Part, "source"]
-ObserverPart = Annotated[Part, "observer"]
+def _faults(error: Exception) -> tuple[Fault, ...]:
+    if isinstance(error, ConfigError):
+        return error.faults
+    if isinstance(error, FieldError):
+        return (Fault("", error.message),)
+    if isinstance(error, StructureHandlerNotFoundError):
+        return (Fault("", f"settings of type {error.type_} are not supported"),)
+    # The validators of attrs put the field and the value behind the message.
+    return (Fault("", str(error.args[0] if error.args else error)),)
 
 
-# --- validators of single fields ----------------------------------------------------------------
+_WORDS: Mapping[Any, str] = {
+    int: "an integer",
+    float: "a number",
+    bool: "true or false",
+    str: "text",
+    Path: "a path",
+    type(None): "null",
+}
 
 
-class FieldError(ValueError):
-    """A value out of bounds; knows the field, so that the fault can say its path."""
-
-    def __init__(self, name: str, message: str) -> None:
-        self.name = name
-        super().__init__(message)
-
-
-def check(allowed: str, accept: Callable[[Any], bool]) -> Callable[[Any, Any, Any], None]:
-    """An attrs validator: `accept` decides, `allowed` says in words what it accepts.
-
-    None passes, so that optional fields need no case of their own.
-    """
-
-    def validate(_: Any, attribute: Any, value: Any) -> None:
-        if value is not None and not accept(value):
-            raise FieldError(attribute.name, f"found {show(value)}, allowed: {allowed}")
-
-    return validate
+def _allowed(tp: Any) -> str:
+    """A type in words."""
+    if tp in _WORDS:
+        return _WORDS[tp]
+    if _is_literal(tp) or _is_enum(tp):
+        return ", ".join(map(show, _choices(tp)))
+    if _is_union(tp):
+        return " or ".join(map(_allowed, get_args(tp)))
+    if _is_part(tp):
+        return "a name, or a mapping with `name`"
+    return "a list" if _is_sequence(tp) else "a mapping"
 
 
-positive = check("above 0", lambda v: v > 0)
-non_negative = check("0 or more", lambda v: v >= 0)
-fraction = check("0 to 1", lambda v: 0 <= v <= 1)
-positive_all = check("one or more numbers above 0", lambda v: len(v) > 0 and min(v) > 0)
-positive_range = check("two numbers, 0 < low <= high", lambda v: len(v) == 2 and 0 < v[0] <= v[1])
-scale_range = check(
-    "two fractions, 0 < low <= high <= 1", lambda v: len(v) == 2 and 0 < v[0] <= v[1] <= 1
-)
+def _mismatch(value: Any, tp: Any) -> ConfigError:
+    nearest = ""
+    if isinstance(value, str):
+        options = [o for arg in (tp, *get_args(tp)) if _is_literal(arg) for o in _choices(arg)]
+        nearest = did_you_mean(value, [o for o in options if isinstance(o, str)])
+    elif tp is int and isinstance(value, float) and value.is_integer():
+        nearest = f"; write {int(value)}"
+    return ConfigError(f"found {show(value)}, allowed: {_allowed(tp)}{nearest}")
 
 
-# --- structuring --------------------------------------------------------------------------------
+def _is_part(tp: Any) -> bool:
+    return get_origin(tp) is Annotated and get_args(tp)[0] is Part
 
 
-class MismatchError(ValueError):
-    """A value of the wrong type; the text says what was found and what is allowed."""
+def _is_union(tp: Any) -> bool:
+    return get_origin(tp) in (Union, types.UnionType)
 
 
-def show(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
+def _is_literal(tp: Any) -> bool:
+    return get_origin(tp) is Literal
 
 
-def _type_name(tp: Any) -> str:
-    if get_origin(tp) is Literal:
-        return " or ".join(repr(arg) for arg in get_args(tp))
-    if get_origin(tp) is tuple:
-        return "a list"
-    names = {
-        int: "an integer", float: "a number", bool: "true or false", str: "text",
-        Path: "a path", type(None): "null",
-    }  # fmt: skip
-    return names.get(tp, "a mapping" if attrs.has(tp) else str(tp))
+def _is_enum(tp: Any) -> bool:
+    return isinstance(tp, type) and issubclass(tp, enum.Enum)
 
 
-def _expect(tp: Any, value: Any) -> MismatchError:
-    found = "true" if value is True else "false" if value is False else show(value)
-    kind = "null" if value is None else type(value).__name__
-    return MismatchError(f"found {found} ({kind}), allowed: {_type_name(tp)}")
+def _is_sequence(tp: Any) -> bool:
+    return get_origin(tp) in (tuple, list, Sequence)
 
 
-def _primitive(tp: type, accepts: tuple[type, ...]) -> Callable[[Any, Any], Any]:
-    def structure(value: Any, _: Any) -> Any:
-        if type(value) not in accepts:
-            raise _expect(tp, value)
-        return tp(value)
-
-    return structure
+def _choices(tp: Any) -> Sequence[Any]:
+    return [member.value for member in tp] if _is_enum(tp) else get_args(tp)
 
 
-def _literal(value: Any, tp: Any) -> Any:
-    allowed = get_args(tp)
-    if not any(value == arg and type(value) is type(arg) for arg in allowed):
-        raise MismatchError(one_of(str(value), map(str, allowed)))
+def _scalar(value: Any, tp: Any) -> Any:
+    if type(value) is not tp:
+        raise _mismatch(value, tp)
     return value
 
 
+def _number(value: Any, tp: Any) -> float:
+    if type(value) not in (int, float):
+        raise _mismatch(value, tp)
+    if not abs(value) <= sys.float_info.max:
+        raise ConfigError(f"found {show(value)}, allowed: a finite number")
+    return float(value)
+
+
+def _path(value: Any, tp: Any) -> Path:
+    if not isinstance(value, str):
+        raise _mismatch(value, tp)
+    return Path(value).expanduser()
+
+
+def _choice(value: Any, tp: Any) -> Any:
+    if not any(value == choice and type(value) is type(choice) for choice in _choices(tp)):
+        raise _mismatch(value, tp)
+    return tp(value) if _is_enum(tp) else value
+
+
+def _sequence(value: Any, tp: Any) -> Any:
+    if not isinstance(value, list | tuple):
+        raise _mismatch(value, tp)
+    items = get_args(tp)
+    if get_origin(tp) is not tuple or items[-1] is Ellipsis:
+        items = (items[0],) * len(value)
+    if len(items) != len(value):
+        raise ConfigError(f"found {len(value)} values, allowed: a list of {len(items)}")
+    faults: list[Fault] = []
+    made: list[Any] = []
+    for place, (item, item_type) in enumerate(zip(value, items, strict=True)):
+        with _below(faults, str(place)):
+            made.append(_CONVERTER.structure(item, item_type))
+    if faults:
+        raise ConfigError(faults)
+    return made if get_origin(tp) is list else tuple(made)
+
+
+def _union(value: Any, tp: Any) -> Any:
+    if value is None and type(None) in get_args(tp):
+        return None
+    members = [arg for arg in get_args(tp) if arg is not type(None)]
+    if len(members) == 1:
+        return _CONVERTER.structure(value, members[0])
+    for member in members:
+        with contextlib.suppress(ConfigError):
+            return _CONVERTER.structure(value, member)
+    raise _mismatch(value, tp)
+
+
+def _part(value: Any, tp: Any) -> Part:
+    (kind,) = tp.__metadata__
+    if isinstance(value, str):
+        value = {"name": value}
+    if not isinstance(value, Mapping):
+        raise _mismatch(value, tp)
+    name = value.get("name")
+    if not isinstance(name, str):
+        found = f"found {show(name)}" if "name" in value else "missing"
+        names = ", ".join(registry.names(kind))
+        raise ConfigError(Fault("name", f"{found}, allowed: the name of a part: {names}"))
+    plugin = registry.find(kind, name)
+    settings = {key: item for key, item in value.items() if key != "name"}
+    return Part(kind, name, _CONVERTER.structure(settings, registry.load(plugin).Config), plugin)
+
+
+def _settings(value: Any, cl: Any) -> Any:
+    if not isinstance(value, Mapping):
+        raise _mismatch(value, cl)
+    fields = {field.alias: field for field in attrs.fields(attrs.resolve_types(cl)) if field.init}
+    allowed = ", ".join(map(str, fields)) or "none"
+    faults = [
+        Fault(str(key), f"unknown key, allowed: {allowed}{did_you_mean(str(key), fields)}")
+        for key in value
+        if key not in fields
+    ]
+    made: dict[str, Any] = {}
+    for name, field in fields.items():
+        if name in value:
+            with _below(faults, name):
+                made[name] = _CONVERTER.structure(value[name], field.type)
+                _validate(field, made[name])
+        elif field.default is attrs.NOTHING:
+            faults.append(Fault(name, "missing: it has no default, so the config must set it"))
+    if faults:
+        raise ConfigError(faults)
+    return cl(**made)
+
+
+def _validate(field: attrs.Attribute[Any], value: Any) -> None:
+    """Ask the field's validator before the object exists: attrs would stop at the first fault.
+
+    A validator that looks at other fields (and so fails on None) has its say when the object is
+    made, and so has one that wants what a converter makes of the value.
+    """
+    if field.validator is not None and field.converter is None:
+        with contextlib.suppress(AttributeError):
+            field.validator(None, field, value)
+
+
 def _make_converter() -> cattrs.Converter:
-    converter = cattrs.Converter(forbid_extra_keys=True, detailed_validation=True)
-    for tp, accepts in ((int, (int,)), (bool, (bool,)), (str, (str,)), (float, (int, float))):
-        converter.register_structure_hook(tp, _primitive(tp, accepts))
-    converter.register_structure_hook(Path, _primitive(Path, (str,)))
-    converter.register_unstructure_hook(Path, str)
-
-    def sequence(value: Any, tp: Any) -> Any:
-        if not isinstance(value, list | tuple):
-            raise _expect(tp, value)
-        args = get_args(tp)
-        if len(args) != 2 or args[1] is not Ellipsis:
-            if len(value) != len(args):
-                raise MismatchError(f"found {len(value)} values, allowed: a list of {len(args)}")
-            return tuple(converter.structure(list(value), tuple[args[0], ...]))
-        return tuple(converter.structure(list(value), list[args[0]]))  # type: ignore[valid-type]
-
-    def union(value: Any, tp: Any) -> Any:
-        if value is None and type(None) in get_args(tp):
-            return None
-        members = [arg for arg in get_args(tp) if arg is not type(None)]
-        if len(members) == 1:
-            return converter.structure(value, members[0])
-        for member in members:
-            try:
-                return converter.structure(value, member)
-            except (MismatchError, BaseValidationError):
-                continue
-        allowed = ", or ".join(_type_name(arg) for arg in get_args(tp))
-        raise MismatchError(f"found {show(value)}, allowed: {allowed}")
-
-    def part(value: Any, tp: Any) -> Part:
-        (kind,) = tp.__metadata__
-        if isinstance(value, str):
-            value = {"name": value}
-        if not isinstance(value, Mapping):
-            raise MismatchError(f"found {show(value)}, allowed: a name, or a mapping with `name`")
-        if not isinstance(value.get("name"), str):
-            raise MismatchError(f"found no `name` of a {kind.replace('_', ' ')}")
-        plugin = registry.find(kind, value["name"])
-        settings = {key: item for key, item in value.items() if key != "name"}
-        config = converter.structure(settings, registry.load(plugin).Config)
-        return Part(kind, value["name"], config, plugin)
-
-    def attrs_class(cl: type) -> Callable[[Any, Any], Any]:
-        structure = cattrs.gen.make_dict_structure_fn(
-            cl, converter, _cattrs_forbid_extra_keys=True, _cattrs_detailed_validation=True
-        )
-
-        def strict(value: Any, tp: Any) -> Any:
-            if not isinstance(value, Mapping):
-                raise _expect(tp, value)
-            return structure(value, tp)
-
-        return strict
-
-    converter.register_structure_hook_factory(attrs.has, attrs_class)
-    converter.register_structure_hook_func(lambda t: get_origin(t) is tuple, sequence)
-    converter.register_structure_hook_func(
-        lambda t: get_origin(t) in (Union, types.UnionType), union
-    )
-    converter.register_structure_hook_func(lambda t: get_origin(t) is Literal, _literal)
-    converter.register_structure_hook_func(lambda t: get_origin(t) is Annotated, part)
-    converter.register_unstructure_hook(
-        Part, lambda p: {"name": p.name, **converter.unstructure(p.config)}
-    )
+    converter = cattrs.Converter()
+    for tp in (int, bool, str):
+        converter.register_structure_hook(tp, _scalar)
+    converter.register_structure_hook(float, _number)
+    converter.register_structure_hook(Path, _path)
+    for applies, hook in (
+        (attrs.has, _settings),
+        (_is_sequence, _sequence),
+        (_is_union, _union),
+        (_is_literal, _choice),
+        (_is_enum, _choice),
+        (_is_part, _part),
+    ):
+        converter.register_structure_hook_func(applies, hook)
     return converter
 
 
 _CONVERTER = _make_converter()
-
-
-def _faults(error: BaseException, path: tuple[str, ...] = (), cl: Any = None) -> list[Fault]:
-    """Flatten what cattrs raised into one fault a wrong place."""
-    dotted = ".".join(path)
-    if isinstance(error, BaseValidationError):
-        found: list[Fault] = []
-        for inner in error.exceptions:
-            step: tuple[str, ...] = ()
-            for note in getattr(inner, "__notes__", ()):
-                if isinstance(note, AttributeValidationNote):
-                    step = (str(note.name),)
-                elif isinstance(note, IterableValidationNote):
-                    step = (str(note.index),)
-            found += _faults(inner, path + step, getattr(error, "cl", cl))
-        return found
-    if isinstance(error, ForbiddenExtraKeysError):
-        allowed = [a.name for a in attrs.fields(error.cl)]
-        return [
-            Fault(
-                ".".join((*path, str(key))),
-                f"unknown key, allowed: {', '.join(allowed)}{did_you_mean(str(key), allowed)}",
-            )
-            for key in sorted(error.extra_fields, key=str)
-        ]
-    if isinstance(error, FieldError):
-        return [Fault(".".join((*path, error.name)), str(error))]
-    if isinstance(error, ConfigError):
-        return [Fault(".".join((*path, f.path)).strip("."), f.message) for f in error.faults]
-    if isinstance(error, KeyError):
-        return [Fault(dotted, "missing: it has no default, so the config must set it")]
-    if isinstance(error, ValueError | TypeError | PluginError):
-        return [Fault(dotted, str(error))]
-    raise error
 
 
 def structure(raw: Any, cl: type[T], where: str = "config") -> T:
@@ -246,32 +287,7 @@ def structure(raw: Any, cl: type[T], where: str = "config") -> T:
     Raises:
         ConfigError: with every fault, each with its path.
     """
-    try:
+    faults: list[Fault] = []
+    with _below(faults, ""):
         return _CONVERTER.structure(raw, cl)
-    except (BaseValidationError, ForbiddenExtraKeysError, MismatchError, PluginError) as error:
-        raise ConfigError(_faults(error), where) from error
-
-
-def unstructure(config: Any) -> dict[str, Any]:
-    """Plain data of a typed config, complete with defaults; `structure` reads it back."""
-    plain: dict[str, Any] = _CONVERTER.unstructure(config)
-    return typing.cast(dict[str, Any], _listed(plain))
-
-
-def _listed(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(k): _listed(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_listed(v) for v in value]
-    return value
-
-
-def parts(config: Any) -> list[Part]:
-    """Every part that a typed config names, at any depth."""
-    if isinstance(config, Part):
-        return [config, *parts(config.config)]
-    if attrs.has(type(config)):
-        return [p for a in attrs.fields(type(config)) for p in parts(getattr(config, a.name))]
-    if isinstance(config, list | tuple):
-        return [p for item in config for p in parts(item)]
-    return []
+    raise ConfigError(faults, where)

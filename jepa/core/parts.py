@@ -1,0 +1,72 @@
+"""A part as a config names it, and typed settings as plain data."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import attrs
+
+from jepa.core import registry
+
+
+@attrs.frozen
+class Part:
+    """A plugin that a config names, loaded, with its typed settings."""
+
+    kind: str
+    name: str
+    config: Any
+    plugin: registry.Plugin = attrs.field(repr=False)
+
+    @property
+    def cls(self) -> type[Any]:
+        """The plugin's class, imported."""
+        return registry.load(self.plugin)
+
+
+ModalityPart = Annotated[Part, "modality"]
+TokenizerPart = Annotated[Part, "tokenizer"]
+MaskSamplerPart = Annotated[Part, "mask_sampler"]
+EncoderPart = Annotated[Part, "encoder"]
+PredictorPart = Annotated[Part, "predictor"]
+TargetUpdaterPart = Annotated[Part, "target_updater"]
+ObjectivePart = Annotated[Part, "objective"]
+RegularizerPart = Annotated[Part, "regularizer"]
+SourcePart = Annotated[Part, "source"]
+ObserverPart = Annotated[Part, "observer"]
+
+
+def unstructure(config: Any) -> dict[str, Any]:
+    """Plain data of a typed config, complete with defaults; `structure` reads it back."""
+    made: dict[str, Any] = plain(config)
+    return made
+
+
+def plain(value: Any) -> Any:
+    """Any setting as YAML knows it: new dicts and lists of scalars, paths as text."""
+    if isinstance(value, Part):
+        return {"name": value.name, **plain(value.config)}
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if attrs.has(type(value)):
+        fields = [field for field in attrs.fields(type(value)) if field.init]
+        return {str(field.alias): plain(getattr(value, field.name)) for field in fields}
+    if isinstance(value, enum.Enum):
+        return value.value
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def parts(config: Any) -> list[Part]:
+    """Every part that a typed config names, at any depth."""
+    if isinstance(config, Part):
+        return [config, *parts(config.config)]
+    if attrs.has(type(config)):
+        return [p for a in attrs.fields(type(config)) for p in parts(getattr(config, a.name))]
+    if isinstance(config, list | tuple):
+        return [p for item in config for p in parts(item)]
+    return []
