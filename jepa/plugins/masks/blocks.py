@@ -66,20 +66,25 @@ def _sides(shape: tuple[int, ...], scale: Floats, aspects: list[Floats]) -> Ints
     wanted = np.log(np.maximum(scale, 1 / math.prod(shape)))
     shares = wanted[:, None] / len(shape) + _log_stretches(aspects, len(scale))
     lowest = -np.log(np.array(shape, dtype=np.float64))
-
-    # The sum of clipped logarithms rises with what is added to all of them: halve the interval.
-    below = np.full(len(scale), -1.0) * (np.abs(shares).max() - lowest.min())
-    above = -below
-    for _ in range(_HALVINGS):
-        middle = (below + above) / 2
-        total = np.clip(shares + middle[:, None], lowest, 0).sum(axis=1)
-        below = np.where(total < wanted, middle, below)
-        above = np.where(total < wanted, above, middle)
-
-    shares = np.clip(shares + above[:, None], lowest, 0)
+    tight = ((shares < lowest) | (shares > 0)).any(axis=1)
+    shares[tight] = _clip_and_share(shares[tight], lowest, wanted[tight])
     # The tolerance makes a half a half whatever the last bits of the logarithms are.
     sides: Ints = np.floor(np.array(shape) * np.exp(shares) + 0.5 + 1e-9).astype(np.int64)
     return sides
+
+
+def _clip_and_share(shares: Floats, lowest: Floats, wanted: Floats) -> Floats:
+    """Clip logarithms [n, A] to `lowest` [A] and 0, each row shifted so that it sums to `wanted`.
+
+    The clipped sum rises with the shift, so halving an interval finds it.
+    """
+    above = np.full(len(shares), np.abs(shares).max(initial=0) - lowest.min())
+    below = -above
+    for _ in range(_HALVINGS):
+        middle = (below + above) / 2
+        short = np.clip(shares + middle[:, None], lowest, 0).sum(axis=1) < wanted
+        below, above = np.where(short, middle, below), np.where(short, above, middle)
+    return np.clip(shares + above[:, None], lowest, 0)
 
 
 def _log_stretches(aspects: list[Floats], n: int) -> Floats:
