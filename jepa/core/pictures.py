@@ -16,8 +16,10 @@ from jepa.core.grid import Grid
 from jepa.core.tokens import Masks
 
 _LONG_SIDE = 128
-_HIDDEN = 0.2
 _UNDER_TINT = 0.4
+_UNDER_HATCH = 0.2
+_HATCH = 70
+_HATCH_PERIOD = 6
 _WHITE = 255
 
 # The qualitative palette of Okabe and Ito (2008), which colour-blind people tell apart.
@@ -42,7 +44,7 @@ def enlarge(pictures: Tensor) -> Tensor:
 
 
 def overlay(pictures: Tensor, grid: Grid, masks: Masks) -> Tensor:
-    """Show one view over pictures: context as it is, targets tinted, the rest dark.
+    """Show one view over pictures: context as it is, targets tinted, the rest dark and hatched.
 
     Each target block has a colour of its own (they repeat after seven); where blocks overlap the
     colours mix. A token that is context and target shows as target.
@@ -58,9 +60,13 @@ def overlay(pictures: Tensor, grid: Grid, masks: Masks) -> Tensor:
         uint8 [B, h, w, 3], enlarged as by `enlarge`.
     """
     large = enlarge(pictures).cpu()
-    cells = _cells(grid, large.shape[1], large.shape[2])
-    keep, tint = _shades(masks, grid.size)
-    shown = large * keep[:, cells, None] + tint[:, cells]
+    height, width = large.shape[1:3]
+    cells = _cells(grid, height, width)
+    context, hits, colours = _marks(masks, grid.size)
+    context, hits = context[:, cells, None], hits[:, cells, None]  # [B, h, w, 1]
+    tinted = _UNDER_TINT * large + (1 - _UNDER_TINT) * colours[:, cells]
+    hidden = _UNDER_HATCH * large + _hatch(height, width)
+    shown = torch.where(hits, tinted, torch.where(context, large, hidden))
     return shown.round().to(torch.uint8)
 
 
@@ -92,17 +98,20 @@ def _cells(grid: Grid, height: int, width: int) -> Tensor:
     return plane[rows[:, None], cols]
 
 
-def _shades(masks: Masks, size: int) -> tuple[Tensor, Tensor]:
-    """How much of a token's pixels to keep [B, N], and the colour to add [B, N, 3]; float32."""
+def _hatch(height: int, width: int) -> Tensor:
+    """Diagonal stripes: [height, width, 1] float32. They tell dark content from hidden content."""
+    diagonal = torch.arange(height)[:, None] + torch.arange(width)
+    return torch.where(diagonal % _HATCH_PERIOD < _HATCH_PERIOD // 3, _HATCH, 0.0)[..., None]
+
+
+def _marks(masks: Masks, size: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Whether a token is context [B, N], is a target [B, N], and its colour if so [B, N, 3]."""
     context, targets = masks.context.cpu(), masks.targets.cpu()
     batch, blocks, _ = targets.shape
-    in_context = torch.zeros(batch, size).scatter_(1, context, 1.0) > 0
+    in_context = torch.zeros(batch, size).scatter_(1, context, 1.0)
     in_block = torch.zeros(batch, blocks, size).scatter_(2, targets, 1.0)
-    count = in_block.sum(dim=1)
+    count = in_block.sum(dim=1)  # [B, N]
     palette = torch.tensor(_PALETTE, dtype=torch.float32)
     colours = palette[torch.arange(blocks) % len(palette)]
     mixed = torch.einsum("bmn,mc->bnc", in_block, colours) / count.clamp(min=1)[..., None]
-
-    visible = torch.where(in_context, 1.0, _HIDDEN)
-    keep = torch.where(count > 0, _UNDER_TINT, visible)
-    return keep, mixed * (1 - _UNDER_TINT)
+    return in_context > 0, count > 0, mixed

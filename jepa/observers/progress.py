@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from typing import TextIO, final
 
 import attrs
-from rich.console import Console
-from rich.progress import BarColumn, TextColumn
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress import BarColumn, TaskProgressColumn, TextColumn
 from rich.progress import Progress as RichProgress
 from rich.text import Text
 
@@ -91,50 +92,52 @@ class Progress(Observer):
 
 @final
 class Bar:
-    """A bar at the foot of a terminal.
+    """A bar at the foot of a terminal, and a line of scalars under it.
 
     It redraws when it moves, on the caller's thread: a thread of its own could hold the console's
     lock at the moment when a data worker is forked.
     """
 
     def __init__(self, console: Console, done: int, total: int) -> None:
-        self._progress = RichProgress(
+        self._bar = RichProgress(
             TextColumn("step {task.completed:.0f}/{task.total:.0f}"),
-            BarColumn(bar_width=20),
-            TextColumn("{task.fields[status]}", markup=False),
+            BarColumn(bar_width=None),
+            TaskProgressColumn(),
+            expand=True,
+        )
+        self._task = self._bar.add_task("", total=total, completed=done)
+        self._text = Text(no_wrap=True, overflow="ellipsis")
+        self._live = Live(
+            Group(self._bar, self._text),
             console=console,
             auto_refresh=False,
             redirect_stdout=sys.stdout.isatty(),
         )
-        self._task = self._progress.add_task("", total=total, completed=done, status="")
+        self._live.start(refresh=True)
         self._drawn = time.monotonic()
-        self._progress.start()
-        self._progress.refresh()
 
     def move(self, step: int) -> None:
         """Move to a step."""
-        self._progress.update(self._task, completed=step)
+        self._bar.update(self._task, completed=step)
         if time.monotonic() - self._drawn >= _REFRESH_S:
-            self._refresh()
+            self._redraw()
 
     def show(self, text: str) -> None:
-        """Put text beside the bar."""
-        self._progress.update(self._task, status=text)
-        if time.monotonic() - self._drawn >= _REFRESH_S:
-            self._refresh()
+        """Put text under the bar; it shows when the bar is drawn next."""
+        self._text.plain = text
 
     def say(self, line: str) -> None:
         """Print a line above the bar."""
-        self._progress.console.print(Text(line))
+        self._live.console.print(Text(line))
 
     def close(self) -> None:
         """Leave the bar as it stands."""
-        self._refresh()
-        self._progress.stop()
+        self._redraw()
+        self._live.stop()
 
-    def _refresh(self) -> None:
+    def _redraw(self) -> None:
         self._drawn = time.monotonic()
-        self._progress.refresh()
+        self._live.refresh()
 
 
 @final
@@ -187,13 +190,13 @@ def status(record: Record, total: int) -> str:
 
 
 def ending(outcome: Outcome, step: int, total: int, seconds: float) -> str:
-    """How the run ended, in one line."""
+    """How the run ended, in one line; `seconds` are those of this process."""
     said = {
         "completed": f"completed: {step} steps",
         "interrupted": f"interrupted after step {step} of {total}; the same command goes on",
         "failed": f"failed after step {step} of {total}",
     }
-    return f"{said[outcome]} ({_clock(seconds)} in this session)"
+    return f"{said[outcome]} ({_clock(seconds)})"
 
 
 def _clock(seconds: float) -> str:

@@ -28,7 +28,8 @@ class TensorBoard(Observer):
     """Writes every metric under its name, notes as text, and now and then a sheet of masks.
 
     A sheet shows samples of the fixed batch, one a row: the sample, and then each view of masks
-    as the next step draws it. Context is plain, targets are tinted, what is hidden is dark.
+    as the next step draws it. Context is plain, targets are tinted, what is hidden is dark and
+    hatched.
     """
 
     @attrs.frozen(kw_only=True)

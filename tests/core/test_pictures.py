@@ -22,7 +22,7 @@ def states(picture: torch.Tensor, rows: int, cols: int) -> list[str]:
             y = (2 * row + 1) * picture.shape[0] // (2 * rows)
             x = (2 * col + 1) * picture.shape[1] // (2 * cols)
             r, g, b = picture[y, x].tolist()
-            plain, dark = (r, g, b) == (GREY,) * 3, r == g == b < GREY // 2
+            plain, dark = (r, g, b) == (GREY,) * 3, r == g == b < GREY
             found.append("c" if plain else "h" if dark else "t")
     return found
 
@@ -44,6 +44,13 @@ def test_tokens_lie_where_the_grid_says(grid, plane):
     picture = overlay(grey(1, 12, 24), grid, masks([0, 4], [1, 5], [1, 2]))[0]
     said = {0: "c", 4: "c", 1: "t", 5: "t", 2: "t"}
     assert states(picture, rows, cols) == [said.get(n, "h") for line in plane for n in line]
+
+
+def test_hidden_black_differs_from_seen_black():
+    black = torch.zeros(1, 32, 32, 3, dtype=torch.uint8)
+    picture = overlay(black, Grid((3,), ("t",)), masks([0], [1]))[0]
+    assert picture[:, :42].max() == 0
+    assert picture[:, 86:].max() > 50
 
 
 def test_sides_that_the_grid_does_not_divide():
