@@ -1,0 +1,5 @@
+"""Images: decoding, cropping, normalisation, and the defaults of I-JEPA."""
+
+from jepa.modalities.image.modality import ImageModality
+
+__all__ = ["ImageModality"]
