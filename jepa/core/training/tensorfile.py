@@ -174,4 +174,6 @@ def _content(tensor: Tensor) -> memoryview:
     """The bytes of one tensor in C order, copied only where they do not lie so already."""
     if tensor.device.type != "cpu" or not tensor.is_contiguous():
         tensor = torch.empty(tensor.shape, dtype=tensor.dtype).copy_(tensor.detach())
-    return tensor.detach().flatten().view(torch.uint8).numpy().data
+    # Not `flatten`: a contiguous tensor of one number or none may have any stride.
+    flat = tensor.detach().as_strided((tensor.numel(),), (1,))
+    return flat.view(torch.uint8).numpy().data
