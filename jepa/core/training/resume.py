@@ -47,7 +47,7 @@ def config_differences(checkpoint: Checkpoint, plain: Mapping[str, Any]) -> list
     if not isinstance(old, Mapping):
         raise CheckpointError(f"{checkpoint.path / CONFIG_DOCUMENT}: found no mapping")
     before, after = flatten(old), flatten(plain)
-    free = _FREE
+    free: tuple[str, ...] = _FREE
     if before.get("train.epochs") is not None and after.get("train.epochs") is not None:
         free = (*_FREE, "train.max_steps")
     return differences(_without(before, free), _without(after, free))
