@@ -36,6 +36,7 @@ TargetUpdaterPart = Annotated[Part, "target_updater"]
 ObjectivePart = Annotated[Part, "objective"]
 RegularizerPart = Annotated[Part, "regularizer"]
 SourcePart = Annotated[Part, "source"]
+ProtocolPart = Annotated[Part, "protocol"]
 ObserverPart = Annotated[Part, "observer"]
 
 
