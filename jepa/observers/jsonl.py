@@ -52,9 +52,11 @@ class Jsonl(Observer):
         os.fsync(self._opened().fileno())
 
     def finish(self, outcome: Outcome) -> None:
-        """Close the file."""
-        with self._opened() as out:
-            os.fsync(out.fileno())
+        """Close the file, if the run came so far as to open it."""
+        if self._out is not None:
+            with self._out as out:
+                os.fsync(out.fileno())
+            self._out = None
 
     def _opened(self) -> TextIO:
         if self._out is None:

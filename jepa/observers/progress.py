@@ -18,6 +18,7 @@ from rich.text import Text
 from jepa.core.settings import non_negative
 from jepa.core.training.observer import Observer, Outcome, Record, RunView
 
+LOSS = "train/loss"
 _REFRESH_S = 0.2
 
 
@@ -63,10 +64,12 @@ class Progress(Observer):
         return {}
 
     def record(self, record: Record) -> None:
-        """Show the scalars that people look at, and notes."""
+        """Show notes, and of log steps the scalars that people look at."""
         self._step = record.step
         for note in record.notes:
             self._say(f"step {record.step}: {note}")
+        if LOSS not in record.metrics:
+            return
         if self._bar is not None:
             self._bar.show(status(record, self._total))
         if self._lines is not None:
@@ -76,7 +79,7 @@ class Progress(Observer):
         """Nothing is held."""
 
     def finish(self, outcome: Outcome) -> None:
-        """Close the bar and say how the run ended."""
+        """Close the bar and say how the run ended, if it came so far as to begin."""
         if self._lines is not None:
             self._lines.close()
         if self._bar is not None:
@@ -176,8 +179,8 @@ def status(record: Record, total: int) -> str:
     """What people watch, in one line; what was not measured is left out."""
     metrics = record.metrics
     shown = [f"epoch {record.epoch:.2f}"]
-    if "train/loss" in metrics:
-        shown.append(f"loss {metrics['train/loss']:#.4g}")
+    if LOSS in metrics:
+        shown.append(f"loss {metrics[LOSS]:#.4g}")
     if "schedule/lr" in metrics:
         shown.append(f"lr {metrics['schedule/lr']:.1e}")
     if "perf/samples_per_s" in metrics:

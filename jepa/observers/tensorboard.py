@@ -85,8 +85,9 @@ class TensorBoard(Observer):
                 os.fsync(written.fileno())
 
     def finish(self, outcome: Outcome) -> None:
-        """Write what is left and close the event file."""
-        self._opened()[1].close()
+        """Write what is left and close the event file, if the run came so far as to open one."""
+        if self._writer is not None:
+            self._writer.close()
         self._run = self._writer = None
 
     def _opened(self) -> tuple[RunView, SummaryWriter]:

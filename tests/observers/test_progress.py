@@ -73,6 +73,13 @@ def test_notes_show_even_between_lines(make_run, capsys):
     assert shown[2] == "step 9: [loss] not finite: step skipped"
 
 
+def test_steps_between_log_steps_print_nothing(make_run, capsys):
+    observer = Progress(Progress.Config(every_s=0))
+    observer.start(make_run())
+    observer.record(Record(1, 0.1, {"collapse/target_std": 0.9}))
+    assert lines_of(capsys) == []
+
+
 def test_a_run_without_records_ends_well(make_run, capsys):
     observer = Progress(Progress.Config())
     observer.start(make_run())

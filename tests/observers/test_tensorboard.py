@@ -117,12 +117,6 @@ def test_sheet_shows_the_masks_of_its_step(make_run):
     assert sheet.shape[0] == 6 * 132 + 4
 
 
-def test_generators_stay_untouched(make_run):
-    before = torch.get_rng_state()
-    write(make_run(), [1, 2], loss=1.0, pictures_every=1)
-    assert torch.equal(before, torch.get_rng_state())
-
-
 def test_use_before_start_says_so():
     with pytest.raises(RuntimeError, match="start"):
         TensorBoard(TensorBoard.Config()).record(Record(1, 0.1, {}))
