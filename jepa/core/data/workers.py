@@ -47,8 +47,9 @@ def run_workers(
 
     Closing the iterator, or dropping it, ends the workers.
     """
+    reporting: _Reporting[Batch] = _Reporting(batches)
     loader: DataLoader[Batch | JepaError] = DataLoader(
-        _Reporting(batches),
+        reporting,
         batch_size=None,
         sampler=works,
         num_workers=workers,

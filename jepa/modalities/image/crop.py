@@ -22,14 +22,15 @@ class Box(NamedTuple):
     height: int
     width: int
 
-    def reduced(self, scale: int, height: int, width: int) -> Box:
-        """The same part of a picture whose sides were divided by `scale` (to `height`, `width`).
+    def reduced(self, scale: int) -> Box:
+        """The same part of a picture whose sides were divided by `scale`, to the nearest pixel.
 
         It loses less than one pixel: a side of at least n * scale keeps at least n.
         """
-        top, left = (self.top + scale // 2) // scale, (self.left + scale // 2) // scale
-        bottom = min((self.top + self.height + scale // 2) // scale, height)
-        right = min((self.left + self.width + scale // 2) // scale, width)
+        half = scale // 2
+        top, left = (self.top + half) // scale, (self.left + half) // scale
+        bottom = (self.top + self.height + half) // scale
+        right = (self.left + self.width + half) // scale
         return Box(top, left, bottom - top, right - left)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import attrs
 import numpy as np
 import torch
+from einops import einsum
 from PIL import Image, ImageOps
 from torch import Tensor
 from torchvision.io import ImageReadMode, decode_jpeg
@@ -69,7 +70,8 @@ class Picture:
         if scale == 1 and header.mode in ("L", "RGB"):
             data = torch.frombuffer(bytearray(self._jpeg), dtype=torch.uint8)
             mode = ImageReadMode.RGB if self._channels == 3 else ImageReadMode.GRAY
-            return decode_jpeg(data, mode=mode)
+            decoded: Tensor = decode_jpeg(data, mode=mode)
+            return decoded
         if scale > 1:
             header.draft(None, (header.width // scale, header.height // scale))
         return _from_pil(header, self._channels)
@@ -195,7 +197,6 @@ def _with_channels(pixels: Tensor, channels: int) -> Tensor:
         return pixels
     if channels == 3:
         return pixels.expand(3, -1, -1)
-    red, green, blue = (
-        pixels.to(torch.int32) * torch.tensor(_LUMA, dtype=torch.int32)[:, None, None]
-    )
-    return ((red + green + blue + 0x8000) >> 16).to(torch.uint8)[None]
+    weights = torch.tensor(_LUMA, dtype=torch.int32)
+    luma = einsum(pixels.to(torch.int32), weights, "c h w, c -> h w")
+    return ((luma + 0x8000) >> 16).to(torch.uint8)[None]

@@ -109,7 +109,7 @@ class ImageModality(Modality):
         box = random_box(picture.height, picture.width, config.crop_scale, config.crop_ratio, rng)
         height, width = config.size
         pixels, scale = picture.pixels(min(box.height // height, box.width // width))
-        top, left, h, w = box.reduced(scale, *pixels.shape[1:]) if scale > 1 else box
+        top, left, h, w = box.reduced(scale)
         part = pixels[:, top : top + h, left : left + w]
         return resize(part, height, width, config.interpolation)
 
@@ -144,7 +144,8 @@ class ImageModality(Modality):
 
     def baseline(self, inputs: Tensor) -> Tensor:
         """Pixels in 0 to 1, averaged down to at most 32 x 32: uint8 [B, C, H, W] -> [B, P]."""
-        sides = [min(side, _BASELINE_SIDE) for side in inputs.shape[2:]]
+        height, width = inputs.shape[2:]
+        sides = min(height, _BASELINE_SIDE), min(width, _BASELINE_SIDE)
         pooled = F.adaptive_avg_pool2d(inputs.float() / 255, sides)
         return rearrange(pooled, "b c h w -> b (c h w)")
 
