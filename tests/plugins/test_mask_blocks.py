@@ -109,4 +109,6 @@ def _corners(shape, sides):
 
 def test_offsets_are_the_block_in_c_order():
     grid = np.arange(4 * 5 * 6).reshape(4, 5, 6)
-    assert block_offsets((4, 5, 6), np.array([2, 3, 2])).tolist() == grid[:2, :3, :2].ravel().tolist()
+    assert (
+        block_offsets((4, 5, 6), np.array([2, 3, 2])).tolist() == grid[:2, :3, :2].ravel().tolist()
+    )

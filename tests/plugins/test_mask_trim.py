@@ -17,7 +17,9 @@ def _uniforms(trim: Trim, rows: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("kind", [Subset, Side, Start])
-@pytest.mark.parametrize("grid", [Grid((9,), ("t",)), GRID, Grid((2, 3, 4), ("t", "y", "x"))], ids=str)
+@pytest.mark.parametrize(
+    "grid", [Grid((9,), ("t",)), GRID, Grid((2, 3, 4), ("t", "y", "x"))], ids=str
+)
 def test_keeps_just_so_many_visible_places(kind, grid):
     trim = kind(grid)
     visible = np.random.default_rng(3).random((50, grid.size)) < 0.7

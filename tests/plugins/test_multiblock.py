@@ -90,16 +90,18 @@ PAPER = {
 @example(shape=(3, 3), spare=None, batch=9, **PAPER | {"min_keep": 8})
 @example(shape=(40, 40), spare=None, batch=9, **PAPER | {"trim": "side"})
 @example(shape=(40, 40), spare=700, batch=9, **PAPER)
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=120, deadline=None)
 def test_ends_and_keeps_its_promises_or_is_refused(shape, batch, spare, min_keep, **config):
     keep = None if spare is None else min_keep + spare
     config = Multiblock.Config(min_keep=min_keep, keep=keep, **config)
     grid = grid_of(*shape)
+    refusal = None
     try:
         sample = Multiblock(config, grid=grid).sample
     except ConfigError as error:
-        asked = f"asks for {min_keep if keep is None else keep}"
-        assert asked in str(error)
+        refusal = str(error)
+    if refusal is not None:
+        assert f"asks for {min_keep if keep is None else keep}" in refusal
         return
     for step in range(3):
         assert_promises(sample(batch, Rng(1, step, batch)), grid, batch, config)
@@ -202,7 +204,7 @@ def test_every_place_is_covered_as_often_as_uniform_corners_say(shape, target, c
     grid = grid_of(*shape)
     fixed = {"target_scale": (scales[0],) * 2, "context_scale": (scales[1],) * 2, "min_keep": 1}
     sample = sampler(grid, target_aspect=(1.0, 1.0), **fixed).sample
-    draws = 3000
+    draws = 2000
     in_target, in_context = np.zeros(grid.size), np.zeros(grid.size)
     for step in range(draws):
         masks = sample(1, Rng(5, step, 1))
@@ -335,7 +337,5 @@ def test_same_place_same_masks_and_other_steps_seeds_and_views_differ():
 
 def test_another_number_of_targets_keeps_the_first_ones():
     """Paired comparisons: the same seed gives the same sizes, contexts and first targets."""
-    two, four = (
-        sampler(grid_of(14, 14), num_targets=n).sample(16, Rng(9, 5, 16)) for n in (2, 4)
-    )
+    two, four = (sampler(grid_of(14, 14), num_targets=n).sample(16, Rng(9, 5, 16)) for n in (2, 4))
     assert torch.equal(two.targets, four.targets[:, :2])

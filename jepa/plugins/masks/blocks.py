@@ -46,7 +46,8 @@ class SizeTable:
         sides = _sides(shape, scales.ravel(), [a.ravel() for a in aspects])
         self._sides = sides
         self._strides = _STEPS ** np.arange(axes - 1, -1, -1)
-        self.distinct: Ints = np.unique(sides, axis=0)
+        flat = np.ravel_multi_index(tuple(sides.T), tuple(n + 1 for n in shape))
+        self.distinct: Ints = sides[np.unique(flat, return_index=True)[1]]
         """[n, A] every sides that can be drawn, once."""
 
     def pick(self, uniforms: Floats) -> Ints:
