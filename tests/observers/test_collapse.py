@@ -91,6 +91,17 @@ def test_looking_changes_nothing(make_run):
     assert states[2] == random.getstate()
 
 
+def test_looks_in_evaluation_mode_without_gradients(make_run):
+    run = make_run()
+    run.model.train()
+    seen = []
+    run.model.predictor.register_forward_hook(
+        lambda module, _, output: seen.append((module.training, output.requires_grad))
+    )
+    assert started(run).measure(1)
+    assert seen == [(False, False)]
+
+
 def test_modes_come_back_after_an_error(make_run):
     run = make_run()
     run.model.train()

@@ -48,8 +48,10 @@ def test_scalars_under_their_names(make_run, tmp_path):
 
 
 def test_saved_puts_scalars_on_the_disk_before_the_end(make_run, tmp_path):
-    observer = write(make_run(), [10], loss=0.5, outcome=None)
-    assert raw_steps(tmp_path, "train/loss") == [10]
+    steps = list(range(1, 500))
+    observer = write(make_run(), steps, loss=0.5, outcome=None)
+    assert raw_steps(tmp_path, "train/loss") == steps
+    assert raw_steps(tmp_path, "schedule/lr") == steps
     observer.finish("failed")
 
 
