@@ -116,7 +116,8 @@ def test_every_byte_of_the_manifest_counts(tmp_path: Path) -> None:
     whole = path.read_bytes()
     for place in range(len(whole)):
         changed = bytearray(whole)
-        changed[place] ^= 1 << place % 8
+        # Another white space is the flip that JSON itself does not notice.
+        changed[place] = ord("\t") if whole[place : place + 1].isspace() else whole[place] ^ 1
         path.write_bytes(changed)
         assert verify(saved.path), place
 
