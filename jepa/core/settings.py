@@ -248,7 +248,10 @@ def _settings(value: Any, cl: Any) -> Any:
             faults.append(Fault(name, "missing: it has no default, so the config must set it"))
     if faults:
         raise ConfigError(faults)
-    return cl(**made)
+    try:
+        return cl(**made)
+    except FieldError as error:
+        raise ConfigError(Fault(error.name, error.message)) from error
 
 
 def _validate(field: attrs.Attribute[Any], value: Any) -> None:
