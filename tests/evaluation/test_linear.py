@@ -1,0 +1,82 @@
+"""The linear probe against scikit-learn, and what it may not know."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
+from torch import Tensor
+
+from jepa.evaluation import linear
+from jepa.evaluation.linear import Linear, LinearConfig, fit, zeros
+
+
+def blobs(n: int, seed: int, classes: int = 5) -> tuple[Tensor, Tensor]:
+    shape = torch.Generator().manual_seed(0)
+    centres, mix = torch.randn(classes, 24, generator=shape), torch.randn(24, 24, generator=shape)
+    rng = torch.Generator().manual_seed(seed)
+    labels = torch.randint(classes, (n,), generator=rng)
+    noise = 1.6 * torch.randn(n, 24, generator=rng)
+    return (centres[labels] + noise) @ mix + 30, labels
+
+
+@pytest.mark.parametrize("l2", [1e-1, 1e-3, 1e-5])
+def test_equals_scikit_learn_at_one_penalty(l2):
+    train, test = blobs(800, 1), blobs(500, 2)
+    scaler = StandardScaler().fit(train[0].double().numpy())
+    known, features = (scaler.transform(part.double().numpy()) for part in (train[0], test[0]))
+    oracle = LogisticRegression(C=1 / (800 * l2), tol=1e-10, max_iter=10000)
+    oracle.fit(known, train[1].numpy())
+    head = fit(torch.from_numpy(known), train[1], zeros(torch.from_numpy(known), 5), l2, 1000)
+    ours = torch.softmax(head.scores(torch.from_numpy(features)), 1)
+    np.testing.assert_allclose(ours.numpy(), oracle.predict_proba(features), atol=1e-3)
+    single = Linear(LinearConfig(l2=(l2,))).predict(train, test[0], seed=0)
+    assert (single.numpy() == oracle.predict(features)).mean() >= 0.998
+
+
+def test_the_penalty_is_chosen_by_held_out_training_samples():
+    """A penalty too strong or too weak costs accuracy; the probe must find the one between."""
+    rng = torch.Generator().manual_seed(0)
+    labels = torch.randint(2, (1900,), generator=rng)
+    features = torch.randn(1900, 300, generator=rng)
+    features[:, 0] += 0.7 * (2 * labels - 1)
+    train, test = (features[:900], labels[:900]), (features[900:], labels[900:])
+
+    def accuracy(*l2: float) -> float:
+        right = Linear(LinearConfig(l2=l2)).evaluate(train, test, seed=0)
+        return right.float().mean().item()
+
+    assert accuracy(0.1) > max(accuracy(10.0), accuracy(1e-6)) + 0.03
+    assert accuracy(10.0, 0.1, 1e-6) == accuracy(0.1)
+
+
+def test_held_out_samples_come_from_every_class():
+    labels = torch.tensor([0] * 50 + [1] * 25 + [2] * 10)
+    held = linear._hold_out(labels, 5, seed=3)
+    assert torch.bincount(labels[held]).tolist() == [10, 5, 2]
+    assert torch.equal(held, linear._hold_out(labels, 5, seed=3))
+    assert not torch.equal(held, linear._hold_out(labels, 5, seed=4))
+
+
+def test_test_labels_only_score():
+    train, (features, labels) = blobs(300, 1), blobs(200, 2)
+    probe = Linear(LinearConfig())
+    predicted = probe.predict(train, features, seed=0)
+    for shift in range(5):
+        truth = (labels + shift) % 5
+        assert torch.equal(probe.evaluate(train, (features, truth), 0), predicted == truth)
+
+
+def test_shuffled_labels_give_chance():
+    (features, labels), test = blobs(1000, 1), blobs(2000, 2)
+    shuffled = labels[torch.randperm(1000, generator=torch.Generator().manual_seed(3))]
+    accuracy = Linear(LinearConfig()).evaluate((features, shuffled), test, seed=0).float().mean()
+    assert abs(accuracy - 0.2) < 0.08
+
+
+def test_features_that_never_vary_do_no_harm():
+    (features, labels), (test, _) = blobs(300, 1), blobs(200, 2)
+    plain = Linear(LinearConfig()).predict((features, labels), test, seed=0)
+    wide = torch.cat([features, torch.full((300, 3), 7.7)], 1)
+    padded = torch.cat([test, torch.full((200, 3), 7.7)], 1)
+    assert (Linear(LinearConfig()).predict((wide, labels), padded, seed=0) == plain).all()
