@@ -11,7 +11,7 @@ import attrs
 import numpy as np
 import torch
 from einops import einsum
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 from torchvision.io import ImageReadMode, decode_jpeg
 
@@ -101,16 +101,22 @@ def open_picture(content: Content, channels: int) -> Picture:
     try:
         data = content.read_bytes() if isinstance(content, Path) else content
         with warnings.catch_warnings():
-            # Large pictures are fine up to the size that Pillow refuses.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            header = Image.open(io.BytesIO(data), formats=_FORMATS)
-        if header.format == "JPEG":
-            turn = header.getexif().get(_ORIENTATION, 1) if "exif" in header.info else 1
-            width, height = header.size if turn not in (5, 6, 7, 8) else header.size[::-1]
-            return Picture(height, width, channels, None, data, header, turn)
-        return _ready(_from_pil(ImageOps.exif_transpose(header), channels), channels)
+            # Of odd metadata, and of large pictures that are still below the size it refuses.
+            warnings.simplefilter("ignore")
+            return _open(data, channels)
+    except UnidentifiedImageError as error:
+        raise DecodeError(f"no picture of a known format ({', '.join(_FORMATS)})") from error
     except _DAMAGE as error:
         raise DecodeError(_first_line(error)) from error
+
+
+def _open(data: bytes, channels: int) -> Picture:
+    header = Image.open(io.BytesIO(data), formats=_FORMATS)
+    if header.format != "JPEG":
+        return _ready(_from_pil(ImageOps.exif_transpose(header), channels), channels)
+    turn = header.getexif().get(_ORIENTATION, 1) if "exif" in header.info else 1
+    width, height = header.size if turn not in (5, 6, 7, 8) else header.size[::-1]
+    return Picture(height, width, channels, None, data, header, turn)
 
 
 def _ready(pixels: Tensor, channels: int) -> Picture:

@@ -102,7 +102,8 @@ class ImageModality(Modality):
         """A random resized crop: uint8 [C, H, W].
 
         JPEGs of which the crop has twice the size that is needed, or more, are decoded at 1/2, 1/4
-        or 1/8; never so small that the crop would be enlarged for it.
+        or 1/8; never so small that the crop would be enlarged for it. The crop's edges move to the
+        nearest pixel of the smaller picture, by less than one pixel of the input.
         """
         config = self.config
         picture = open_picture(content, config.channels)
