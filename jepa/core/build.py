@@ -40,12 +40,12 @@ def _seeded(seed: int) -> Iterator[None]:
 
 
 def _at(path: str, make: Callable[[], T]) -> T:
-    """Build one part; what it refuses is reported at its place in the config."""
+    """Build one part; it refuses settings by their own names, which `path` stands before."""
     try:
         return make()
     except ConfigError as error:
         faults = [
-            fault if fault.path or fault.message.startswith(path) else Fault(path, fault.message)
+            Fault(".".join(filter(None, (path, fault.path))), fault.message)
             for fault in error.faults
         ]
         raise ConfigError(faults) from error
@@ -109,13 +109,13 @@ def build(config: RunConfig) -> Built:
     grid = backbone.tokenizer.grid
     samplers = make_samplers(config, grid)
     model = config.model
-    updater: TargetUpdater = model.target.cls(model.target.config)
-    # The target comes before the predictor, whose output width is the target's.
-    target = _at("model.target", lambda: updater.make_target(backbone))
 
     def part(where: str, part: Part, **known: Any) -> Any:
         return _at(where, lambda: part.cls(part.config, **known))
 
+    updater: TargetUpdater = part("model.target", model.target)
+    # The target comes before the predictor, whose output width is the target's.
+    target = _at("model.target", lambda: updater.make_target(backbone))
     with _seeded(config.train.seed + 1):
         predictor = part(
             "model.predictor",

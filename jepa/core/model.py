@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -126,3 +127,15 @@ def take_targets(features: Tensor, views: Sequence[Masks]) -> tuple[Tensor, ...]
     """Features at the target places: [B, N, D] -> [B, M, T, D] of each view."""
     rows = torch.arange(features.shape[0], device=features.device)[:, None, None]
     return tuple(features[rows, masks.targets] for masks in views)
+
+
+@contextlib.contextmanager
+def evaluating(network: nn.Module) -> Iterator[None]:
+    """Evaluation mode inside, and each module's own mode after: targets know no drop path."""
+    modes = [(module, module.training) for module in network.modules()]
+    network.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training

@@ -15,11 +15,15 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from jepa.core.errors import ConfigError
+from jepa.core.errors import ConfigError, Fault
 from jepa.core.grid import Grid
+from jepa.core.settings import check
 
 EPS = 1e-6
 """Of every layer norm (I-JEPA, and ViT before it)."""
+
+drop_rate = check("0 or more, below 1", lambda v: 0 <= v < 1)
+"""Validates a drop rate: at 1 nothing would be left to scale up."""
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -104,16 +108,18 @@ class Block(nn.Module):
         return kept + self.drop_path(self.mlp(self.norm2(kept)))  # type: ignore[no-any-return]
 
 
-def check_heads(dim: int, heads: int, who: str) -> None:
+def check_heads(dim: int, heads: int) -> None:
     """Refuse a width that the heads do not divide.
 
     Raises:
-        ConfigError: with both numbers.
+        ConfigError: at the setting `heads`, with both numbers.
     """
     if dim % heads:
         fits = [h for h in range(1, 65) if dim % h == 0]
         near = min(fits, key=lambda h: abs(h - heads))
-        raise ConfigError(f"{who}: {heads} heads do not divide the width {dim}; {near} would")
+        raise ConfigError(
+            Fault("heads", f"{heads} heads do not divide the width {dim}; {near} would")
+        )
 
 
 @torch.no_grad()
@@ -153,8 +159,11 @@ class SinCos:
     def __attrs_post_init__(self) -> None:
         if self.order is not None and sorted(self.order) != sorted(self.grid.axes):
             raise ConfigError(
-                f"position_order: found {list(self.order)}, allowed: the axes of the grid, "
-                f"{list(self.grid.axes)}, in any order"
+                Fault(
+                    "position_order",
+                    f"found {list(self.order)}, allowed: the axes of the grid, "
+                    f"{list(self.grid.axes)}, in any order",
+                )
             )
 
     def tables(self, grid: Grid) -> list[Tensor]:
@@ -192,7 +201,7 @@ class Positions(nn.Module):
             )
         for place, table in enumerate(self.sincos.tables(grid)):
             old: Tensor = getattr(self, f"table{place}")
-            setattr(self, f"table{place}", table.to(old.device))
+            setattr(self, f"table{place}", table.to(old))
 
     def forward(self, coords: Tensor) -> Tensor:
         """[B, n, A] -> [B, n, D]."""

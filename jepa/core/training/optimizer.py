@@ -36,6 +36,18 @@ class Optimizer:
             weight_decay=0.0,
             fused=self.device.type in _FUSED,
         )
+        # From the start, so that a parameter which never gets a gradient has a state to save too.
+        for p in self.parameters:
+            self.adamw.state[p] = self._fresh(p)
+
+    def _fresh(self, p: nn.Parameter) -> dict[str, Tensor]:
+        # Kernels that are not fused want the count on the CPU.
+        place = self.device if self.device.type in _FUSED else torch.device("cpu")
+        return {
+            "step": torch.zeros((), dtype=torch.float32, device=place),
+            "exp_avg": torch.zeros_like(p),
+            "exp_avg_sq": torch.zeros_like(p),
+        }
 
     def set(self, lr: float, weight_decay: float) -> None:
         """Set the values of the coming step."""
@@ -69,7 +81,7 @@ class Optimizer:
         return {
             f"{name}.{key}": value
             for name, p in self.named.items()
-            for key, value in self.adamw.state.get(p, {}).items()
+            for key, value in self.adamw.state[p].items()
         }
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
@@ -80,21 +92,16 @@ class Optimizer:
         """
         left = dict(tensors)
         for name, p in self.named.items():
-            keys = [f"{name}.{key}" for key in ("step", "exp_avg", "exp_avg_sq")]
-            if missing := [key for key in keys if key not in left]:
-                raise CheckpointError(f"optimizer state: missing {missing[0]}")
-            step, *moments = (left.pop(key) for key in keys)
-            if any(m.shape != p.shape for m in moments):
-                raise CheckpointError(
-                    f"optimizer state: {name} is {list(moments[0].shape)} in the checkpoint, "
-                    f"{list(p.shape)} here"
-                )
-            on_device = p.device if self.device.type in _FUSED else torch.device("cpu")
-            self.adamw.state[p] = {
-                "step": step.clone().to(on_device),
-                "exp_avg": moments[0].clone().to(p.device),
-                "exp_avg_sq": moments[1].clone().to(p.device),
-            }
+            for key, value in self.adamw.state[p].items():
+                saved = left.pop(f"{name}.{key}", None)
+                if saved is None:
+                    raise CheckpointError(f"optimizer state: missing {name}.{key}")
+                if saved.shape != value.shape:
+                    raise CheckpointError(
+                        f"optimizer state: {name}.{key} is {list(saved.shape)} in the checkpoint, "
+                        f"{list(value.shape)} here"
+                    )
+                value.copy_(saved)
         if left:
             raise CheckpointError(f"optimizer state: unexpected {sorted(left)[0]}")
 

@@ -13,7 +13,7 @@ from torch.utils.checkpoint import checkpoint
 
 from jepa.core.grid import Grid
 from jepa.core.interfaces import Encoder
-from jepa.core.settings import fraction, positive
+from jepa.core.settings import positive
 from jepa.core.tokens import Tokens
 from jepa.plugins.layers import (
     EPS,
@@ -21,6 +21,7 @@ from jepa.plugins.layers import (
     Positions,
     SinCos,
     check_heads,
+    drop_rate,
     initialise,
     pick,
 )
@@ -65,7 +66,7 @@ class ViTEncoder(Encoder):
         """Heads; null: the preset's, or a head for every 64 of the width."""
         mlp_dim: int | None = attrs.field(default=None, validator=positive)
         """Width inside the MLP; null: the preset's, or 4 times the width."""
-        drop_path: float = attrs.field(default=0.0, validator=fraction)
+        drop_path: float = attrs.field(default=0.0, validator=drop_rate)
         """Drop rate of the last block; earlier blocks' rise linearly to it."""
         positions: Literal["extend", "interpolate"] = "interpolate"
         """On a grid of another size: count on, or stretch the trained range."""
@@ -86,7 +87,7 @@ class ViTEncoder(Encoder):
         self.depth = config.depth or (preset.depth if preset else 12)
         heads = config.heads or (preset.heads if preset else max(1, dim // 64))
         hidden = config.mlp_dim or (preset.mlp_dim if preset and same else 4 * dim)
-        check_heads(dim, heads, "model.encoder.heads")
+        check_heads(dim, heads)
         self.checkpointing = config.activation_checkpointing
         self.positions = Positions(SinCos(grid, dim, config.position_order, config.positions))
         # On the CPU: these are settings, also when the model is built on the meta device.

@@ -18,15 +18,15 @@ from jepa.core.tokens import Loss
 class Regression(Objective):
     """Mean distance of predictions and targets over everything, then over views.
 
-    Targets are layer-normed over D without affine, in float32 (I-JEPA's and V-JEPA's code; the
-    papers do not say it).
+    Targets are layer-normed over D without affine, in float32 or finer (I-JEPA's and V-JEPA's
+    code; the papers do not say it).
     """
 
     normalise: bool
 
     @abstractmethod
     def distance(self, predictions: Tensor, targets: Tensor) -> Tensor:
-        """The mean distance []: predictions, targets [B, M, T, D] float32."""
+        """The mean distance []: predictions, targets [B, M, T, D], float32 or finer."""
 
     def forward(
         self, predictions: Sequence[Tensor], targets: Sequence[Tensor], context: Sequence[Tensor]
@@ -34,11 +34,16 @@ class Regression(Objective):
         """[B, M, T, D] of each view -> Loss."""
         distances = []
         for z, h in zip(predictions, targets, strict=True):
-            wanted = h.float()
+            wanted = _fine(h)
             if self.normalise:
                 wanted = F.layer_norm(wanted, (h.shape[-1],))
-            distances.append(self.distance(z.float(), wanted))
+            distances.append(self.distance(_fine(z), wanted))
         return Loss(torch.stack(distances).mean(), {})
+
+
+def _fine(x: Tensor) -> Tensor:
+    """At least float32: means over many numbers are too coarse in bf16."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 class SmoothL1(Regression):

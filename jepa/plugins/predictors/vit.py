@@ -11,9 +11,17 @@ from torch.utils.checkpoint import checkpoint
 
 from jepa.core.grid import Grid
 from jepa.core.interfaces import Predictor
-from jepa.core.settings import fraction, non_negative, positive
+from jepa.core.settings import non_negative, positive
 from jepa.core.tokens import Query, Tokens
-from jepa.plugins.layers import EPS, Block, Positions, SinCos, check_heads, initialise
+from jepa.plugins.layers import (
+    EPS,
+    Block,
+    Positions,
+    SinCos,
+    check_heads,
+    drop_rate,
+    initialise,
+)
 
 
 class ViTPredictor(Predictor):
@@ -34,7 +42,7 @@ class ViTPredictor(Predictor):
         heads: int | None = attrs.field(default=None, validator=positive)
         """Null: a head for every 32 of the width. (The published ones have the encoder's.)"""
         mlp_ratio: float = attrs.field(default=4.0, validator=positive)
-        drop_path: float = attrs.field(default=0.0, validator=fraction)
+        drop_path: float = attrs.field(default=0.0, validator=drop_rate)
         token_a_view: bool = False
         """A mask token for each view of the step (V-JEPA), not one for all (I-JEPA)."""
         token_std: float = attrs.field(default=0.02, validator=non_negative)
@@ -49,7 +57,7 @@ class ViTPredictor(Predictor):
         super().__init__()
         width = config.dim
         heads = config.heads or max(1, width // 32)
-        check_heads(width, heads, "model.predictor.heads")
+        check_heads(width, heads)
         hidden = int(width * config.mlp_ratio)
         self.checkpointing = config.activation_checkpointing
         self.predictor_embed = nn.Linear(dim, width)

@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 
 from jepa.core.interfaces import Target, TargetUpdater
-from jepa.core.model import Backbone, take_targets
+from jepa.core.model import Backbone, evaluating, take_targets
 from jepa.core.settings import fraction
 from jepa.core.tokens import Masks
 
 
 class EmaTarget(Target):
-    """A frozen copy of the backbone that sees the whole input."""
+    """A frozen copy of the backbone that sees the whole input, in evaluation mode."""
 
     def __init__(self, network: Backbone) -> None:
         super().__init__()
@@ -31,7 +31,8 @@ class EmaTarget(Target):
     @torch.no_grad()
     def forward(self, inputs: Tensor, views: Sequence[Masks]) -> tuple[Tensor, ...]:
         """Features at the target places, without gradient: [B, M, T, D] of each view."""
-        return take_targets(self.network(inputs), views)
+        with evaluating(self.network):
+            return take_targets(self.network(inputs), views)
 
 
 class Ema(TargetUpdater):

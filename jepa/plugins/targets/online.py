@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from jepa.core.interfaces import Target, TargetUpdater
-from jepa.core.model import Backbone, take_targets
+from jepa.core.model import Backbone, evaluating, take_targets
 from jepa.core.tokens import Masks
 
 
@@ -30,7 +30,8 @@ class OnlineTarget(Target):
     @torch.no_grad()
     def forward(self, inputs: Tensor, views: Sequence[Masks]) -> tuple[Tensor, ...]:
         """Features at the target places, without gradient: [B, M, T, D] of each view."""
-        return take_targets(self.backbone(inputs), views)
+        with evaluating(self.backbone):
+            return take_targets(self.backbone(inputs), views)
 
 
 class Online(TargetUpdater):

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from jepa.core.errors import ConfigError
+from jepa.core.errors import ConfigError, Fault
 from jepa.core.grid import Grid
 from jepa.core.interfaces import InputSpec, Tokenizer
 from jepa.core.settings import positive_all
@@ -43,8 +43,11 @@ class PatchTokenizer(Tokenizer):
         super().__init__()
         if len(config.size) != len(spec.axes) or len(spec.axes) not in _CONV:
             raise ConfigError(
-                f"model.tokenizer.size: found {list(config.size)}, allowed: one side for each of "
-                f"the axes {list(spec.axes)} (1 to 3)"
+                Fault(
+                    "size",
+                    f"found {list(config.size)}, allowed: one side for each of the axes "
+                    f"{list(spec.axes)} (1 to 3)",
+                )
             )
         self.coords: Tensor
         self.size = config.size
@@ -59,10 +62,16 @@ class PatchTokenizer(Tokenizer):
     def grid_for(self, shape: Sequence[int]) -> Grid:
         """The grid of one input [C, *sides]."""
         sides = tuple(shape[1:])
-        if any(side % patch or side < patch for side, patch in zip(sides, self.size, strict=True)):
+        whole = len(sides) == len(self.size) and all(
+            side >= patch and side % patch == 0
+            for side, patch in zip(sides, self.size, strict=True)
+        )
+        if not whole:
             raise ConfigError(
-                f"model.tokenizer.size: patches of {list(self.size)} do not divide an input of "
-                f"{list(sides)}"
+                Fault(
+                    "size",
+                    f"patches of {list(self.size)} do not divide an input of {list(sides)}",
+                )
             )
         return Grid(
             tuple(side // patch for side, patch in zip(sides, self.size, strict=True)), self.axes
@@ -70,9 +79,9 @@ class PatchTokenizer(Tokenizer):
 
     def forward(self, inputs: Tensor) -> Tokens:
         """[B, C, *sides] -> data [B, N, D], coords [B, N, A]."""
+        grid = self.grid_for(inputs.shape[1:])
         weight = rearrange(self.proj.weight, "D ... -> D (...)")
         data = F.linear(self.raw(inputs), weight, self.proj.bias)
-        grid = self.grid_for(inputs.shape[1:])
         coords = self.coords if grid == self.grid else grid.coords().to(data.device)
         return Tokens(data, coords.expand(data.shape[0], -1, -1))
 
