@@ -70,6 +70,18 @@ def overlay(pictures: Tensor, grid: Grid, masks: Masks) -> Tensor:
     return shown.round().to(torch.uint8)
 
 
+def plane(grid: Grid) -> Tensor:
+    """Tokens as they lie on a preview: [rows, cols] int64.
+
+    The last axis runs along the width, the one before it along the height, and slices of all
+    earlier axes stand side by side. One axis makes one row.
+    """
+    tokens = torch.arange(grid.size).reshape(grid.shape)
+    if grid.ndim == 1:
+        return rearrange(tokens, "x -> 1 x")
+    return rearrange(tokens, "... y x -> y (... x)")
+
+
 def sheet(columns: Sequence[Tensor], gap: int = 4) -> Tensor:
     """Lay pictures out on one white sheet, a sample a row.
 
@@ -88,14 +100,10 @@ def sheet(columns: Sequence[Tensor], gap: int = 4) -> Tensor:
 
 def _cells(grid: Grid, height: int, width: int) -> Tensor:
     """Which token each pixel belongs to: [height, width] int64."""
-    tokens = torch.arange(grid.size).reshape(grid.shape)
-    if grid.ndim == 1:
-        plane = rearrange(tokens, "x -> 1 x")
-    else:
-        plane = rearrange(tokens, "... y x -> y (... x)")
-    rows = torch.arange(height) * plane.shape[0] // height
-    cols = torch.arange(width) * plane.shape[1] // width
-    return plane[rows[:, None], cols]
+    flat = plane(grid)
+    rows = torch.arange(height) * flat.shape[0] // height
+    cols = torch.arange(width) * flat.shape[1] // width
+    return flat[rows[:, None], cols]
 
 
 def _hatch(height: int, width: int) -> Tensor:

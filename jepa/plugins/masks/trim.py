@@ -31,13 +31,18 @@ class Subset(Trim):
 
     def __init__(self, grid: Grid) -> None:
         self.draws = grid.size
+        self._places = np.arange(grid.size)
+        self._high_bits = -(1 << grid.size.bit_length())
 
     def __call__(self, visible: Bools, uniforms: Floats, keep: int) -> Ints:
         """Keep the `keep` visible places of the smallest uniforms."""
-        keys = np.where(visible, uniforms, 2.0)
-        chosen = np.argpartition(keys, keep - 1, axis=1)[:, :keep]
-        chosen.sort(axis=1)
-        return chosen
+        # Bits of floats above 0 order as the floats do. The lowest hold the place, so that no two
+        # keys are equal and a threshold keeps exactly as many as asked for.
+        keys = uniforms.view(np.int64) & self._high_bits
+        keys |= self._places
+        keys[~visible] = np.iinfo(np.int64).max
+        last = np.partition(keys, keep - 1, axis=1)[:, keep - 1]
+        return places_of(keys <= last[:, None], keep)
 
 
 class Side(Trim):
@@ -80,4 +85,5 @@ class Start(Trim):
 
 def places_of(chosen: Bools, keep: int) -> Ints:
     """Indices [B, keep], ascending, of chosen places [B, N] with `keep` in each row."""
-    return np.nonzero(chosen)[1].reshape(-1, keep)
+    batch, size = chosen.shape
+    return np.flatnonzero(chosen).reshape(batch, keep) - np.arange(0, batch * size, size)[:, None]

@@ -1,0 +1,155 @@
+"""`jepa masks`: what a config's masks look like over its own data, and what they cover."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jepa.commands.train import add_config_arguments
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from jepa.core.config import RunConfig
+    from jepa.core.coverage import Coverage
+    from jepa.core.data.source import Source
+    from jepa.core.grid import Grid
+    from jepa.core.modality import Modality
+
+HELP = "draw sampled masks over real inputs, and how often each place is context or target"
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"found {text}, allowed: 1 or more")
+    return number
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    add_config_arguments(parser)
+    parser.add_argument(
+        "--output", type=Path, metavar="FILE", required=True, help="picture to write (.png, .pdf)"
+    )
+    parser.add_argument(
+        "--samples", type=_count, default=8, metavar="N", help="rows of the picture [8]"
+    )
+    parser.add_argument(
+        "--batches", type=_count, default=200, metavar="N", help="steps that are counted [200]"
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Draw, count, print and write."""
+    import json
+
+    import torch
+
+    from jepa.commands.masks_figure import View, draw
+    from jepa.core.build import make_backbone, make_modality, make_samplers
+    from jepa.core.config import load_run
+    from jepa.core.coverage import measure
+    from jepa.core.data.opening import open_source
+    from jepa.core.rng import Rng
+
+    config = load_run(args.config, args.overrides, args.modality)
+    modality = make_modality(config)
+    with torch.device("meta"):
+        grid = make_backbone(config, modality).tokenizer.grid
+    samplers = make_samplers(config, grid)
+    seed, batch = config.train.seed, config.train.global_batch
+
+    groups = [min(sampler.trim_group or batch, batch) for sampler in samplers]
+    pictures = _previews(open_source(config.data, modality), modality, min(args.samples, *groups))
+    views = []
+    for view, (sampler, group) in enumerate(zip(samplers, groups, strict=True)):
+        # The masks of the first step, of which the first samples are shown.
+        masks = sampler.sample(group, Rng(seed, 0, group, 0, batch, view))
+        coverage = measure(
+            sampler, grid, seed=seed, steps=args.batches, global_batch=batch, view=view
+        )
+        views.append(View(config.masks[view].name, masks, coverage))
+
+    args.output.parent.mkdir(parents=True, exist_ok=True)
+    draw(pictures, grid, views, args.output)
+    print(_text(config, grid, [view.coverage for view in views]))
+    print(f"picture      {args.output}")
+    if args.json is not None:
+        args.json.parent.mkdir(parents=True, exist_ok=True)
+        told = _numbers(config, grid, [view.coverage for view in views])
+        args.json.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+        print(f"numbers      {args.json}")
+    return 0
+
+
+def _previews(source: Source, modality: Modality, samples: int) -> Tensor:
+    """Pictures [samples, H, W, 3] uint8 of samples spread over the source.
+
+    Raises:
+        DataError: none of the samples can be decoded.
+    """
+    import torch
+
+    from jepa.core.errors import DataError, DecodeError
+
+    inputs, failures = [], []
+    samples = min(samples, len(source))
+    for place in range(samples):
+        try:
+            content = source.item(place * len(source) // samples).content
+            inputs.append(modality.eval_input(content))
+        except DecodeError as error:
+            failures.append(error)
+    if not inputs:
+        raise DataError(f"none of {len(failures)} samples can be decoded: {failures[0]}")
+    return modality.preview(torch.stack(inputs)).cpu()
+
+
+def _text(config: RunConfig, grid: Grid, coverages: list[Coverage]) -> str:
+    lines = [f"grid         {grid}: {grid.size} tokens"]
+    for view, (part, found) in enumerate(zip(config.masks, coverages, strict=True)):
+        context, target = found.context_tokens, found.target_tokens
+        lines += [
+            f"masks.{view}      {part.name}, {found.samples} samples",
+            f"  context    {context.mean:.1f} tokens ({context.min} to {context.max}), "
+            f"{found.context_share:.1%} of the grid",
+            f"  targets    {found.targets} blocks of {target.mean:.1f} tokens "
+            f"({target.min} to {target.max}), together {found.target_share:.1%} of the grid",
+        ]
+        never = (("context", found.never_context), ("target", found.never_target))
+        lines += [f"  never {name}: {n} of {grid.size} places" for name, n in never if n]
+    return "\n".join(lines)
+
+
+def _numbers(config: RunConfig, grid: Grid, coverages: list[Coverage]) -> dict[str, Any]:
+    """Everything that was counted, as JSON holds it; coverage is nested like the grid."""
+    import attrs
+
+    def one(name: str, found: Coverage) -> dict[str, Any]:
+        return {
+            "sampler": name,
+            "samples": found.samples,
+            "targets": found.targets,
+            "context_tokens": attrs.asdict(found.context_tokens),
+            "target_tokens": attrs.asdict(found.target_tokens),
+            "context_share": found.context_share,
+            "target_share": found.target_share,
+            "never_context": found.never_context,
+            "never_target": found.never_target,
+            "coverage": {
+                "context": found.context.reshape(grid.shape).tolist(),
+                "target": found.target.reshape(grid.shape).tolist(),
+            },
+        }
+
+    return {
+        "grid": {"shape": list(grid.shape), "axes": list(grid.axes)},
+        "global_batch": config.train.global_batch,
+        "seed": config.train.seed,
+        "views": [
+            one(part.name, found) for part, found in zip(config.masks, coverages, strict=True)
+        ],
+    }
