@@ -80,6 +80,7 @@ def save(path: Path, arrays: Iterable[np.ndarray]) -> MappedArrays:
                 existing = load(path)
                 if existing is not None and existing.digest == digest:
                     return existing
+                temporary.chmod(0o644)  # a cache may be shared
                 temporary.replace(path)
             finally:
                 temporary.unlink(missing_ok=True)

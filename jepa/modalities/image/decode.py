@@ -112,7 +112,7 @@ def open_picture(content: Content, channels: int) -> Picture:
 
 def _open(data: bytes, channels: int) -> Picture:
     header = Image.open(io.BytesIO(data), formats=_FORMATS)
-    if header.format != "JPEG":
+    if header.format not in ("JPEG", "MPO"):  # MPO: a JPEG with further ones behind it
         return _ready(_from_pil(ImageOps.exif_transpose(header), channels), channels)
     turn = header.getexif().get(_ORIENTATION, 1) if "exif" in header.info else 1
     width, height = header.size if turn not in (5, 6, 7, 8) else header.size[::-1]

@@ -64,6 +64,14 @@ def test_jpeg_is_as_pillow_decodes_it(options):
     assert distance(decode(data), chw(reference)) <= 2
 
 
+def test_the_first_of_several_jpegs_in_one_file():
+    first = Image.fromarray(picture())
+    data = encode(first, "MPO", save_all=True, append_images=[Image.new("RGB", first.size)])
+    assert Image.open(io.BytesIO(data)).format == "MPO"
+    assert distance(decode(data), chw(picture())) <= 12
+    assert decode(data, reduction=2).shape == (3, 24, 32)
+
+
 def test_gif_shows_its_first_frame():
     first = Image.fromarray(picture()).convert("P", palette=Image.Palette.ADAPTIVE)
     data = encode(first, "GIF", save_all=True, append_images=[Image.new("P", first.size)] * 2)
