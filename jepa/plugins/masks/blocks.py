@@ -85,7 +85,8 @@ def _clip_and_share(shares: Floats, lowest: Floats, wanted: Floats) -> Floats:
         middle = (below + above) / 2
         short = np.clip(shares + middle[:, None], lowest, 0).sum(axis=1) < wanted
         below, above = np.where(short, middle, below), np.where(short, above, middle)
-    return np.clip(shares + above[:, None], lowest, 0)
+    clipped: Floats = np.clip(shares + above[:, None], lowest, 0)
+    return clipped
 
 
 def _log_stretches(aspects: list[Floats], n: int) -> Floats:

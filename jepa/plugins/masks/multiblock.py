@@ -23,7 +23,7 @@ from jepa.plugins.masks.blocks import (
     strides,
     visible_places,
 )
-from jepa.plugins.masks.trim import Side, Subset, Trim
+from jepa.plugins.masks.trim import Side, Subset, Trim, trimmed_together
 
 _TRIMS: dict[str, type[Trim]] = {"subset": Subset, "side": Side}
 _RETRIES = 10
@@ -134,7 +134,9 @@ class Multiblock(MaskSampler):
         # Draws go from what a change of settings disturbs least to what it disturbs most: a run
         # with more targets shares its sizes, contexts and first targets with a run with fewer.
         trims = rng.rows(self._trim.draws).numpy()
-        group, own = (rng, slice(None)) if keep is not None else self._window(rng)
+        group, own = rng, slice(None)
+        if keep is None:
+            group, own = trimmed_together(rng, self._config.trim_group)
         sizes = self._draw_sizes(group)
         places, visible = self._draw_enough(group, sizes)
         if keep is None:
@@ -142,10 +144,6 @@ class Multiblock(MaskSampler):
         context = self._trim(visible[own], trims, keep)
         targets = places.targets[own][:, :, None] + sizes.target_offsets
         return Masks(torch.from_numpy(context), torch.from_numpy(targets))
-
-    def _window(self, rng: Rng) -> tuple[Rng, slice]:
-        everyone = rng.global_batch or rng.start + rng.batch_size
-        return rng.window(self._config.trim_group or everyone)
 
     def _draw_sizes(self, rng: Rng) -> _Sizes:
         uniforms = rng.shared(2 * self._grid.ndim).numpy()

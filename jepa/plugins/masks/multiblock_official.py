@@ -20,7 +20,7 @@ from jepa.core.rng import Rng
 from jepa.core.settings import positive, positive_range, scale_range
 from jepa.core.tokens import Masks
 from jepa.plugins.masks.blocks import Bools, Ints, block_offsets, strides, visible_places
-from jepa.plugins.masks.trim import Start
+from jepa.plugins.masks.trim import Start, trimmed_together
 
 _TRIES = 20
 """Failures after which the context may overlap one more target."""
@@ -101,8 +101,7 @@ class MultiblockOfficial(MaskSampler):
 
     def sample(self, batch_size: int, rng: Rng) -> Masks:
         """Masks of one step: context [B, K], targets [B, M, T]."""
-        everyone = rng.global_batch or rng.start + rng.batch_size
-        group, own = rng.window(self._config.trim_group or everyone)
+        group, own = trimmed_together(rng, self._config.trim_group)
         shape, config = self._grid.shape, self._config
         of_target, of_context = group.shared(2).tolist()
         target = block_sides(shape, config.target_scale, config.target_aspect, of_target)

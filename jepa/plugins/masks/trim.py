@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 import numpy as np
 
 from jepa.core.grid import Grid
+from jepa.core.rng import Rng
 from jepa.plugins.masks.blocks import Bools, Floats, Ints
 
 
@@ -81,6 +82,15 @@ class Start(Trim):
     def __call__(self, visible: Bools, uniforms: Floats, keep: int) -> Ints:
         """Keep the first `keep` visible places."""
         return places_of(visible & (np.cumsum(visible, axis=1) <= keep), keep)
+
+
+def trimmed_together(rng: Rng, group: int | None) -> tuple[Rng, slice]:
+    """All places that are trimmed with those of `rng` (None: the global batch), and its own part.
+
+    Raises:
+        ValueError: the places of `rng` cross the border of a group.
+    """
+    return rng.window(group or rng.global_batch or rng.start + rng.batch_size)
 
 
 def places_of(chosen: Bools, keep: int) -> Ints:
