@@ -1,0 +1,95 @@
+"""From a training folder or a checkpoint to the backbone that users evaluate."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import attrs
+import torch
+
+from jepa.core.build import make_backbone, make_modality
+from jepa.core.config import RunConfig, parse_yaml
+from jepa.core.errors import CheckpointError
+from jepa.core.interfaces import no_grad_eval
+from jepa.core.modality import Modality
+from jepa.core.model import Backbone
+from jepa.core.settings import structure
+from jepa.core.training.checkpoint import Checkpoint, newest_valid, read_document, verify
+from jepa.core.training.resume import CONFIG_DOCUMENT
+from jepa.core.training.tensorfile import load_into
+
+
+class Frozen(NamedTuple):
+    """A trained backbone in evaluation mode, with what belongs to it."""
+
+    backbone: Backbone
+    modality: Modality
+    config: RunConfig
+
+
+def find_checkpoint(path: Path) -> Checkpoint:
+    """The newest valid checkpoint of a training folder, or the checkpoint that `path` is.
+
+    Raises:
+        CheckpointError: there is none, or the one named is damaged.
+    """
+    if (path / CONFIG_DOCUMENT).is_file() and path.name.startswith("step_"):
+        wrong = verify(path)
+        if wrong:
+            raise CheckpointError(f"checkpoint {path} is damaged: {'; '.join(wrong)}")
+        return Checkpoint(path, int(path.name.removeprefix("step_")))
+    if not path.is_dir():
+        raise CheckpointError(f"{path}: no such folder; allowed: a training folder or a checkpoint")
+    newest, _ = newest_valid(path / "checkpoints")
+    if newest is None:
+        raise CheckpointError(
+            f"{path}: no checkpoint in it; allowed: a folder that `jepa train` wrote to, or one of "
+            "its checkpoints (checkpoints/step_...)"
+        )
+    return newest
+
+
+def read_config(checkpoint: Checkpoint) -> RunConfig:
+    """The config that a checkpoint was trained with.
+
+    Raises:
+        ConfigError: it names parts that are not installed, or settings they do not know.
+    """
+    where = str(checkpoint.path / CONFIG_DOCUMENT)
+    return structure(
+        parse_yaml(read_document(checkpoint, CONFIG_DOCUMENT), where), RunConfig, where
+    )
+
+
+def load_backbone(run_or_checkpoint: Path | str) -> Frozen:
+    """The target encoder of a training folder's newest valid checkpoint, or of one checkpoint.
+
+    Returns:
+        (backbone, modality, config): on the CPU, frozen, in evaluation mode.
+
+    Raises:
+        CheckpointError: there is no valid checkpoint, or it does not fit its own config.
+        ConfigError: see `read_config`.
+    """
+    checkpoint = find_checkpoint(Path(run_or_checkpoint))
+    config = read_config(checkpoint)
+    modality = make_modality(config)
+    backbone = make_backbone(config, modality)
+    load_into(checkpoint.tensor_file("target"), backbone.state_dict())
+    no_grad_eval(backbone)
+    return Frozen(backbone, modality, config)
+
+
+def random_backbone(config: RunConfig, modality: Modality, seed: int) -> Backbone:
+    """The same network with the initial weights that `seed` gives, frozen."""
+    train = attrs.evolve(config.train, seed=seed)
+    backbone = make_backbone(attrs.evolve(config, train=train), modality)
+    no_grad_eval(backbone)
+    return backbone
+
+
+def device_of(config: RunConfig) -> torch.device:
+    """Where to evaluate: a GPU where there is one, unless the run asked for the CPU."""
+    usable = config.train.device != "cpu" and torch.cuda.is_available()
+    return torch.device("cuda" if usable else "cpu")
