@@ -46,16 +46,42 @@ def run(args: argparse.Namespace) -> int:
     """Draw, count, print and write."""
     import json
 
+    from jepa.core.config import load_run
+
+    config = load_run(args.config, args.overrides, args.modality)
+    grid, coverages = draw_masks(config, args.output, args.samples, args.batches)
+    print(_text(config, grid, coverages))
+    print(f"picture      {args.output}")
+    if args.json is not None:
+        args.json.parent.mkdir(parents=True, exist_ok=True)
+        told = _numbers(config, grid, coverages)
+        args.json.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+        print(f"numbers      {args.json}")
+    return 0
+
+
+def draw_masks(
+    config: RunConfig, output: Path, samples: int, batches: int
+) -> tuple[Grid, list[Coverage]]:
+    """Draw a config's masks over its own data.
+
+    Args:
+        config: of the run.
+        output: picture to write; its folder is made where it is missing.
+        samples: rows of the picture, at most.
+        batches: steps that are counted.
+
+    Returns:
+        The grid, and what the masks of each view cover.
+    """
     import torch
 
     from jepa.commands.masks_figure import View, draw
     from jepa.core.build import make_backbone, make_modality, make_samplers
-    from jepa.core.config import load_run
     from jepa.core.coverage import measure
     from jepa.core.data.opening import open_source
     from jepa.core.rng import Rng
 
-    config = load_run(args.config, args.overrides, args.modality)
     modality = make_modality(config)
     with torch.device("meta"):
         grid = make_backbone(config, modality).tokenizer.grid
@@ -63,26 +89,17 @@ def run(args: argparse.Namespace) -> int:
     seed, batch = config.train.seed, config.train.global_batch
 
     groups = [min(sampler.trim_group or batch, batch) for sampler in samplers]
-    pictures = _previews(open_source(config.data, modality), modality, min(args.samples, *groups))
+    pictures = _previews(open_source(config.data, modality), modality, min(samples, *groups))
     views = []
     for view, (sampler, group) in enumerate(zip(samplers, groups, strict=True)):
         # The masks of the first step, of which the first samples are shown.
         masks = sampler.sample(group, Rng(seed, 0, group, 0, batch, view))
-        coverage = measure(
-            sampler, grid, seed=seed, steps=args.batches, global_batch=batch, view=view
-        )
+        coverage = measure(sampler, grid, seed=seed, steps=batches, global_batch=batch, view=view)
         views.append(View(config.masks[view].name, masks, coverage))
 
-    args.output.parent.mkdir(parents=True, exist_ok=True)
-    draw(pictures, grid, views, args.output)
-    print(_text(config, grid, [view.coverage for view in views]))
-    print(f"picture      {args.output}")
-    if args.json is not None:
-        args.json.parent.mkdir(parents=True, exist_ok=True)
-        told = _numbers(config, grid, [view.coverage for view in views])
-        args.json.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
-        print(f"numbers      {args.json}")
-    return 0
+    output.parent.mkdir(parents=True, exist_ok=True)
+    draw(pictures, grid, views, output)
+    return grid, [view.coverage for view in views]
 
 
 def _previews(source: Source, modality: Modality, samples: int) -> Tensor:

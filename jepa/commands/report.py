@@ -52,7 +52,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--train-split", default="train", metavar="NAME", help="to fit on [train]")
     parser.add_argument("--test-split", default="test", metavar="NAME", help="to score on [test]")
     parser.add_argument(
-        "--random-inits", type=_count, default=3, metavar="N", help="seeds of random weights [3]"
+        "--random-inits", type=_count, default=1, metavar="N", help="seeds of random weights [1]"
     )
 
 
@@ -66,6 +66,7 @@ def run(args: argparse.Namespace) -> int:
     from jepa.core.data.opening import open_source
     from jepa.core.errors import DataError
     from jepa.core.files import write_atomic
+    from jepa.core.training.host import tune_host
     from jepa.evaluation.candidates import labelled_splits
     from jepa.evaluation.comparison import table
     from jepa.evaluation.loading import device_of, find_checkpoint, load_backbone
@@ -76,6 +77,7 @@ def run(args: argparse.Namespace) -> int:
     output: Path = args.output or folder / "report"
     output.mkdir(parents=True, exist_ok=True)
     device = device_of(frozen.config)
+    tune_host(device, deterministic=False)
     console = Console(highlight=False)
     console.print(f"checkpoint   {checkpoint.path}", soft_wrap=True)
 
