@@ -219,10 +219,14 @@ def main() -> None:
         for r in compared
     ]
     head = ["contender", "images/s", "to torchvision", "over the rounds"]
+    title = (
+        f"Loader: random resized crops of {SIZE} from {pictures['number']} JPEGs of "
+        f"{pictures['pixels']} (mean {pictures['mean_kilobytes']} kB), medians of "
+        f"{settings.rounds} interleaved rounds, one core a process; the machine was shared "
+        f"(load average {load_average:.1f} before)"
+    )
     report(
-        f"Random resized crops of {SIZE} from {pictures['number']} JPEGs of {pictures['pixels']} "
-        f"(mean {pictures['mean_kilobytes']} kB), medians of {settings.rounds} interleaved rounds, "
-        "one core a process",
+        title,
         head,
         rows,
         results,
