@@ -93,6 +93,8 @@ def run(args: argparse.Namespace) -> int:
         console.print(table(comparison))
 
     pictures = _draw(frozen, shown, folder, output, device)
+    if len(pictures) < 3:
+        console.print(f"no loss curve: {folder} has no metrics.jsonl (observer jsonl)")
     told = {
         "checkpoint": str(checkpoint.path),
         "step": checkpoint.step,

@@ -129,7 +129,7 @@ def table(comparison: Comparison) -> Table:
         opens = place == 0 or row.protocol != comparison.rows[place - 1].protocol
         if opens and place:
             shown.add_section()
-        name = row.features if row.sets == 1 else f"{row.features}, mean of {row.sets} seeds"
+        name = row.features if row.sets == 1 else f"{row.features} ({row.sets} seeds)"
         shown.add_row(
             row.protocol if opens else "",
             name,

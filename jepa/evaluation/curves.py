@@ -53,7 +53,10 @@ def loss_curve(loss: Curve, lr: Curve, loss_name: str) -> Figure:
     upper.plot(loss.steps, _smooth(loss.values), color="#08519c", linewidth=2, label="running mean")
     upper.set_ylabel(f"training loss ({loss_name})")
     upper.set_ylim(bottom=0)
-    upper.set_title("The loss may rise while features improve: the targets get harder", fontsize=9)
+    upper.set_title(
+        "A rising loss can be normal: as features improve, targets get harder to predict",
+        fontsize=9,
+    )
     upper.legend(frameon=False)
     lower.plot(*lr, color="#a63603", linewidth=2)
     lower.set_ylabel("learning rate")

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import attrs
 import torch
+from safetensors import SafetensorError, safe_open
 
 from jepa.core.build import make_backbone, make_modality
 from jepa.core.config import RunConfig, parse_yaml
@@ -17,7 +18,9 @@ from jepa.core.model import Backbone
 from jepa.core.settings import structure
 from jepa.core.training.checkpoint import Checkpoint, newest_valid, read_document, verify
 from jepa.core.training.resume import CONFIG_DOCUMENT
-from jepa.core.training.tensorfile import load_into
+from jepa.core.training.tensorfile import load_into, read_tensors
+
+_ONLINE = "backbone."
 
 
 class Frozen(NamedTuple):
@@ -65,6 +68,8 @@ def read_config(checkpoint: Checkpoint) -> RunConfig:
 def load_backbone(run_or_checkpoint: Path | str) -> Frozen:
     """The target encoder of a training folder's newest valid checkpoint, or of one checkpoint.
 
+    Where the target is no network, it is the context encoder.
+
     Returns:
         (backbone, modality, config): on the CPU, frozen, in evaluation mode.
 
@@ -76,9 +81,35 @@ def load_backbone(run_or_checkpoint: Path | str) -> Frozen:
     config = read_config(checkpoint)
     modality = make_modality(config)
     backbone = make_backbone(config, modality)
-    load_into(checkpoint.tensor_file("target"), backbone.state_dict())
+    target = checkpoint.tensor_file("target")
+    if _holds_tensors(target):
+        load_into(target, backbone.state_dict())
+    else:
+        _load_online(checkpoint, backbone)
     no_grad_eval(backbone)
     return Frozen(backbone, modality, config)
+
+
+def _holds_tensors(file: Path) -> bool:
+    try:
+        with safe_open(file, framework="pt") as opened:
+            return len(opened.keys()) > 0
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{file} cannot be read: {error}") from error
+
+
+def _load_online(checkpoint: Checkpoint, backbone: Backbone) -> None:
+    """Load the context encoder: a target without a network (pixels) leaves nothing else."""
+    file = checkpoint.tensor_file("model")
+    named = {
+        name.removeprefix(_ONLINE): tensor
+        for name, tensor in read_tensors(file).items()
+        if name.startswith(_ONLINE)
+    }
+    try:
+        backbone.load_state_dict(named)
+    except RuntimeError as error:
+        raise CheckpointError(f"{file}: it does not fit its own config: {error}") from error
 
 
 def random_backbone(config: RunConfig, modality: Modality, seed: int) -> Backbone:
