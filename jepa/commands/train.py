@@ -7,8 +7,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jepa.core.errors import JepaError
+from jepa.core.errors import ConfigError, JepaError
 from jepa.core.training import launch
+from jepa.core.training.signals import StopRequest
 
 if TYPE_CHECKING:
     from jepa.core.training.session import Prepared
@@ -64,6 +65,12 @@ def run(args: argparse.Namespace) -> int:
     if args.nproc is not None and not launch.is_child():
         return launch.launch(args.nproc, sys.argv[1:])
     launch.die_with_launcher()
+    # From here on, so that a signal which comes while modules load or data are listed counts too.
+    with StopRequest() as request:
+        return _train(args, request)
+
+
+def _train(args: argparse.Namespace, request: StopRequest) -> int:
     from jepa.core.config import load_run
     from jepa.core.training import distributed, session
 
@@ -78,7 +85,11 @@ def run(args: argparse.Namespace) -> int:
                 print(_plan_text(prepared, output))
         else:
             outcome = session.train(
-                config, output, world, allow_config_change=args.allow_config_change
+                config,
+                output,
+                world,
+                allow_config_change=args.allow_config_change,
+                request=request,
             )
             if world.is_first:
                 print(f"{outcome}: {output}", flush=True)
@@ -88,6 +99,7 @@ def run(args: argparse.Namespace) -> int:
             raise
         # Others may still wait for this process, so it must end here and now.
         print(f"jepa: process {world.rank}: {error}", file=sys.stderr)
+        code = 2 if isinstance(error, ConfigError) else 1
     distributed.leave(world, code)
     return code
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import os
 import sys
+from collections.abc import Sequence
 from typing import Any, Literal, NoReturn
 
 import attrs
@@ -27,12 +28,14 @@ class World:
         size: number of processes.
         device: that this process computes on.
         control: a gloo group for decisions, so that none of them waits for a GPU; None alone.
+        local_size: number of processes on this machine.
     """
 
     rank: int
     size: int
     device: torch.device
     control: Any = None
+    local_size: int = 1
 
     @property
     def is_first(self) -> bool:
@@ -52,6 +55,14 @@ class World:
             dist.all_reduce(values)
             values /= self.size
         return values
+
+    def gather(self, values: Sequence[float]) -> list[list[float]]:
+        """The values of every process, by rank."""
+        gathered = [list(values)]
+        if self.size > 1:
+            gathered = gathered * self.size
+            dist.all_gather_object(gathered, list(values), group=self.control)
+        return gathered
 
     def from_first(self, value: Any) -> Any:
         """What the first process holds. Plain values only."""
@@ -93,7 +104,7 @@ def start(device: Literal["auto", "cpu", "cuda"]) -> World:
     backend = "nccl" if on.type == "cuda" else "gloo"
     dist.init_process_group(backend, timeout=_TIMEOUT, device_id=on if on.type == "cuda" else None)
     control = dist.new_group(backend="gloo", timeout=_TIMEOUT)
-    return World(rank, size, on, control)
+    return World(rank, size, on, control, int(os.environ.get("LOCAL_WORLD_SIZE", size)))
 
 
 def _device(wanted: Literal["auto", "cpu", "cuda"], local: int) -> torch.device:

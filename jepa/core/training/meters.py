@@ -6,11 +6,19 @@ import resource
 import sys
 import time
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from jepa.core.training.distributed import World
+
+
+class Reading(NamedTuple):
+    """Scalars of an interval by name, and how many of its steps were skipped."""
+
+    scalars: dict[str, float]
+    skipped: int
 
 
 class Meters:
@@ -25,6 +33,7 @@ class Meters:
     def clear(self) -> None:
         """Begin the next interval."""
         self.sums: dict[str, Tensor] = {}
+        self.steps = 0
         self.taken = torch.zeros((), device=self.device)
         self.norm = torch.zeros((), device=self.device)
 
@@ -34,12 +43,13 @@ class Meters:
         for name, value in scalars.items():
             kept = torch.where(taken, value.detach().float(), 0.0)
             self.sums[name] = self.sums[name] + kept if name in self.sums else kept
+        self.steps += 1
         self.taken = self.taken + applied
         self.norm = norm
         self.bad_total = self.bad_total + (1.0 - applied)
         self.bad_row = (self.bad_row + 1.0) * (1.0 - applied)
 
-    def read(self, world: World) -> dict[str, float]:
+    def read(self, world: World) -> Reading:
         """Means over the interval and the processes, and the counts."""
         names = list(self.sums)
         mean = torch.stack([*self.sums.values()]) / self.taken.clamp(min=1.0)
@@ -50,35 +60,48 @@ class Meters:
         told = {f"train/{name}": value for name, value in zip(names, means, strict=True)}
         if taken == 0:
             told = {name: float("nan") for name in told}
-        return {
-            **told,
+        counts = {
             "train/grad_norm": norm,
             "train/bad_steps": bad_total,
             "train/bad_steps_in_a_row": bad_row,
         }
+        return Reading({**told, **counts}, skipped=self.steps - int(taken))
 
-    def state(self) -> dict[str, float]:
-        """What a checkpoint must carry, so that the next line comes out the same."""
-        held = {f"sum/{name}": float(value) for name, value in self.sums.items()}
+    def state(self, world: World) -> dict[str, float]:
+        """What a checkpoint must carry, so that the next line comes out the same.
+
+        Every process asks for it: sums differ by process and stand under `sum/RANK/NAME`.
+        """
+        sums = world.gather([float(value) for value in self.sums.values()])
         return {
-            **held,
+            "steps": float(self.steps),
             "taken": float(self.taken),
             "bad_total": float(self.bad_total),
             "bad_row": float(self.bad_row),
+            **{
+                f"sum/{rank}/{name}": value
+                for rank, values in enumerate(sums)
+                for name, value in zip(self.sums, values, strict=True)
+            },
         }
 
-    def load(self, state: Mapping[str, float]) -> None:
-        """Take up what `state` gave."""
+    def load(self, state: Mapping[str, float], world: World) -> None:
+        """Take up what `state` gave; another number of processes shares its mean."""
 
         def scalar(value: float) -> Tensor:
             return torch.tensor(value, device=self.device)
 
-        self.taken, self.bad_total = scalar(state["taken"]), scalar(state["bad_total"])
-        self.bad_row = scalar(state["bad_row"])
+        self.steps, self.taken = int(state["steps"]), scalar(state["taken"])
+        self.bad_total, self.bad_row = scalar(state["bad_total"]), scalar(state["bad_row"])
+        sums: dict[str, list[float]] = {}
+        for key, value in state.items():
+            if key.startswith("sum/"):
+                sums.setdefault(key.split("/", 2)[2], []).append(value)
         self.sums = {
-            key.removeprefix("sum/"): scalar(value)
-            for key, value in state.items()
-            if key.startswith("sum/")
+            name: scalar(
+                values[world.rank] if len(values) == world.size else sum(values) / len(values)
+            )
+            for name, values in sums.items()
         }
 
 

@@ -10,6 +10,7 @@ from jepa.core.build import Built, build
 from jepa.core.config import RunConfig
 from jepa.core.data.bad_samples import BadSamples
 from jepa.core.data.opening import open_source
+from jepa.core.data.order import Order
 from jepa.core.data.source import Source
 from jepa.core.errors import CheckpointError, JepaError
 from jepa.core.settings import unstructure
@@ -21,6 +22,7 @@ from jepa.core.training.observer import Outcome, RunView
 from jepa.core.training.plan import Plan
 from jepa.core.training.resume import config_differences
 from jepa.core.training.runfolder import RunFolder
+from jepa.core.training.signals import StopRequest
 from jepa.core.training.trainer import BAD_SAMPLES, Trainer
 from jepa.core.training.watch import Fixed, Watch
 
@@ -49,7 +51,8 @@ def prepare(config: RunConfig, world: World) -> Prepared:
         source = open_source(config.data, built.modality)
     plan = Plan(config, world.rank, world.size, len(source))
     plan.check_groups(built.samplers)
-    _ = plan.schedules
+    # Made for what they refuse: too few samples, a warm-up that never ends.
+    _ = plan.schedules, Order(config.train.seed, len(source), plan.global_batch)
     return Prepared(built, source, plan)
 
 
@@ -65,15 +68,21 @@ def _open(config: RunConfig, built: Built, world: World) -> Source:
 
 
 def train(
-    config: RunConfig, output: Path, world: World, *, allow_config_change: bool = False
+    config: RunConfig,
+    output: Path,
+    world: World,
+    *,
+    allow_config_change: bool = False,
+    request: StopRequest | None = None,
 ) -> Outcome:
     """Train into a folder, going on from its newest valid checkpoint.
 
     Args:
         config: of the run.
-        output: the run's folder; locked while this process lives.
+        output: the run's folder; locked until this returns.
         world: this process among the others.
         allow_config_change: go on although the config differs from the checkpoint's.
+        request: that signals make; None: they make one while this lasts.
 
     Returns:
         `completed`, or `interrupted` by a signal after saving. The folder is marked alike.
@@ -81,18 +90,37 @@ def train(
     Raises:
         JepaError: whatever stops the run. Its last checkpoint stays.
     """
+    if request is None:
+        with StopRequest() as request:
+            return train(
+                config, output, world, allow_config_change=allow_config_change, request=request
+            )
     tune_host(world.device, config.train.deterministic)
     prepared = prepare(config, world)
-    folder, resume = _claim(config, output, world, prepared, allow_config_change)
+    folder = RunFolder(output)
+    try:
+        resume = _claim(config, folder, world, prepared, allow_config_change)
+        return _train(config, folder, world, prepared, resume, request)
+    finally:
+        folder.unlock()
+
+
+def _train(
+    config: RunConfig,
+    folder: RunFolder,
+    world: World,
+    prepared: Prepared,
+    resume: Checkpoint | None,
+    request: StopRequest,
+) -> Outcome:
+    built, source, plan = prepared
     watch = _watch(config, folder, world, prepared, resume) if world.is_first else None
     outcome: Outcome = "failed"
     try:
-        trainer = Trainer(
-            config, prepared.built, prepared.source, prepared.plan, world, output, resume, watch
-        )
+        trainer = Trainer(config, built, source, plan, world, folder.path, resume, watch)
         if watch is not None:
             watch.start()
-        outcome = trainer.run()
+        outcome = trainer.run(request)
     finally:
         if watch is not None:
             watch.finish(outcome)
@@ -102,25 +130,27 @@ def train(
 
 
 def _claim(
-    config: RunConfig, output: Path, world: World, prepared: Prepared, allow_config_change: bool
-) -> tuple[RunFolder, Checkpoint | None]:
+    config: RunConfig,
+    folder: RunFolder,
+    world: World,
+    prepared: Prepared,
+    allow_config_change: bool,
+) -> Checkpoint | None:
     """Lock the folder and decide where to go on; every process gets the same answer."""
-    fault, found, folder = None, None, None
+    fault, found = None, None
     if world.is_first:
         try:
-            folder = RunFolder(output)
             folder.lock()
             found = _resumable(config, folder, prepared, allow_config_change)
             folder.clear_marks()
-            BadSamples(output / BAD_SAMPLES).cut_back(found.step if found else 0)
+            BadSamples(folder.path / BAD_SAMPLES).cut_back(found.step if found else 0)
         except JepaError as error:
             if world.size == 1:
                 raise
             fault = str(error)
     world.agree(fault)
     place = world.from_first((str(found.path), found.step) if found else None)
-    resume = Checkpoint(Path(place[0]), place[1]) if place else None
-    return folder or RunFolder(output), resume
+    return Checkpoint(Path(place[0]), place[1]) if place else None
 
 
 def _resumable(

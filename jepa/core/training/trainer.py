@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import os
 import time
 from collections.abc import Generator
 from pathlib import Path
@@ -22,6 +21,7 @@ from jepa.core.config import RunConfig
 from jepa.core.data.bad_samples import BadSamples
 from jepa.core.data.loading import load
 from jepa.core.data.source import Source
+from jepa.core.data.workers import resolve_workers
 from jepa.core.errors import CheckpointError, DataError, TrainingError
 from jepa.core.rng import device_seed
 from jepa.core.tokens import Loss
@@ -87,8 +87,11 @@ class Trainer:
 
     # --- the run --------------------------------------------------------------------------------
 
-    def run(self) -> Outcome:
+    def run(self, request: StopRequest) -> Outcome:
         """Train until the last step, or until a signal asks to stop; save either way.
+
+        Args:
+            request: that signals make.
 
         Raises:
             TrainingError: losses stay non-finite, or memory is out.
@@ -97,14 +100,14 @@ class Trainer:
         if self.step >= self.total_steps:
             return "completed"
         saved_at = self.step
-        with StopRequest() as request, contextlib.closing(self._work()) as work:
+        with contextlib.closing(self._work()) as work:
             self.clock.restart()
             for item, waited in work:
                 metrics = self._train_step(item)
                 self.step = item.step + 1
                 self.clock.step(waited)
                 stop = self._decide(request, item)
-                self._report(metrics, last=stop or self.step == self.total_steps)
+                self._report(metrics, last=self.step == self.total_steps)
                 if stop or self._checkpoint_due():
                     self.save()
                     saved_at = self.step
@@ -141,11 +144,10 @@ class Trainer:
 
     def _workers(self) -> int:
         """Where the CPU trains, the feed's own thread decodes: workers would take its cores."""
-        if self.config.data.workers != "auto":
-            return self.config.data.workers
-        if self.device.type == "cpu":
+        wanted = self.config.data.workers
+        if wanted == "auto" and self.device.type == "cpu":
             return 0
-        return min(8, (os.cpu_count() or 1) // self.world.size)
+        return resolve_workers(wanted, self.world.local_size)
 
     # --- one step -------------------------------------------------------------------------------
 
@@ -214,9 +216,13 @@ class Trainer:
         if due or self.device.type == "cpu":
             self._stop_if_hopeless(float(self.meters.bad_row))
         metrics: dict[str, float] = {}
+        notes: list[str] = []
         if due:
+            scalars, skipped = self.meters.read(self.world)
+            if skipped:
+                notes.append(f"{skipped} steps with a non-finite loss or gradient were skipped")
             metrics = {
-                **self.meters.read(self.world),
+                **scalars,
                 **scheduled,
                 **self.clock.read(self.plan.global_batch),
                 "perf/memory_gib": memory_gib(self.device),
@@ -224,7 +230,7 @@ class Trainer:
             }
             self.meters.clear()
         if self.watch is not None:
-            self.watch.see(self.step, metrics)
+            self.watch.see(self.step, metrics, notes)
         if due:
             self.clock.restart()
 
@@ -246,14 +252,15 @@ class Trainer:
     def save(self) -> None:
         """Write a checkpoint on the first process while the others wait."""
         fault = None
+        meters = self.meters.state(self.world)
         if self.world.is_first:
             if self.watch is not None:
                 self.watch.saved(self.step)
-            fault = self._try_save()
+            fault = self._try_save(meters)
         self.world.agree(fault)
         self.clock.restart()
 
-    def _try_save(self) -> str | None:
+    def _try_save(self, meters: dict[str, float]) -> str | None:
         """The reason why the checkpoint could not be written, or None."""
         progress = state.Progress(
             step=self.step,
@@ -261,7 +268,7 @@ class Trainer:
             fingerprint=self.source.fingerprint(),
             processes=self.world.size,
             precision=self.precision,
-            meters=self.meters.state(),
+            meters=meters,
         )
         keep = self.config.checkpoint
         folder = self.folder / "checkpoints"
@@ -275,7 +282,7 @@ class Trainer:
     def _restore(self, checkpoint: Checkpoint) -> None:
         state.load_model(checkpoint, self.model)
         state.load_optimizer(checkpoint, self.optimizer)
-        self.meters.load(state.read_progress(checkpoint).meters)
+        self.meters.load(state.read_progress(checkpoint).meters, self.world)
         self.step = checkpoint.step
 
     # --- wrapping -------------------------------------------------------------------------------

@@ -75,15 +75,14 @@ class Watch:
         self.run = run
         self.utilisation_per_rate = utilisation_per_rate
         self.observers: list[Observer] = [p.cls(p.config) for p in run.config.observers]
-        self._skipped = 0.0
 
     def start(self) -> None:
         """The run begins or goes on."""
         for observer in self.observers:
             observer.start(self.run)
 
-    def see(self, step: int, metrics: Mapping[str, float]) -> None:
-        """A step is done; `metrics` is empty between log lines."""
+    def see(self, step: int, metrics: Mapping[str, float], notes: Sequence[str] = ()) -> None:
+        """A step is done; `metrics` is empty between log lines, `notes` are lines for people."""
         told = dict(metrics)
         rate = told.get("perf/samples_per_s")
         if rate is not None and self.utilisation_per_rate is not None:
@@ -91,7 +90,7 @@ class Watch:
         for observer in self.observers:
             told |= observer.measure(step)
         if told:
-            record = Record(step, step / self.run.steps_per_epoch, told, self._notes(metrics))
+            record = Record(step, step / self.run.steps_per_epoch, told, tuple(notes))
             for observer in self.observers:
                 observer.record(record)
 
@@ -104,10 +103,3 @@ class Watch:
         """The run is over, or stops for now."""
         for observer in self.observers:
             observer.finish(outcome)
-
-    def _notes(self, metrics: Mapping[str, float]) -> tuple[str, ...]:
-        skipped = metrics.get("train/bad_steps", self._skipped)
-        new, self._skipped = skipped - self._skipped, skipped
-        if new <= 0:
-            return ()
-        return (f"{int(new)} steps with a non-finite loss or gradient were skipped",)
