@@ -250,29 +250,3 @@ def test_the_plugin_works(tmp_path):
     refused = python(*[word.replace("hidden:", "hiden:") for word in train], "--dry-run")
     assert refused.returncode == 2
     assert "did you mean 'hidden'" in refused.stderr
-
-
-# --- the project's files --------------------------------------------------------------------------
-
-
-def test_no_file_of_the_project_names_a_registry():
-    files = [*PAGES, *SHIPPED, ROOT / "Makefile", ROOT / ".ci" / "run", ROOT / "pyproject.toml"]
-    files += (ROOT / "constraints").iterdir()
-    for path in files:
-        text = path.read_text("utf-8").lower()
-        for word in ("pypi", "--index-url", "--extra-index-url", "--find-links"):
-            assert word not in text, f"{path.name} has {word}"
-
-
-def test_the_constraints_pin_what_the_project_allows():
-    from packaging.requirements import Requirement
-
-    allowed = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
-    allowed = {r.name: r.specifier for r in map(Requirement, allowed)}
-    lines = (ROOT / "constraints" / "ci.txt").read_text().splitlines()
-    pins = [Requirement(line) for line in lines if line and not line.startswith("#")]
-    assert {pin.name for pin in pins} == {"torch", "torchvision", "torchaudio"}
-    for pin in pins:
-        (one,) = pin.specifier
-        assert one.operator == "=="
-        assert one.version in allowed[pin.name]
