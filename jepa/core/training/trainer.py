@@ -99,10 +99,12 @@ class Trainer:
         """
         if self.step >= self.total_steps:
             return "completed"
-        saved_at = self.step
+        first = saved_at = self.step
         with contextlib.closing(self._work()) as work:
             self.clock.restart()
             for item, waited in work:
+                if item.step == first:
+                    self._rehearse(item)
                 metrics = self._train_step(item)
                 self.step = item.step + 1
                 self.clock.step(waited)
@@ -175,6 +177,23 @@ class Trainer:
             "train/context_tokens": sum(v.context.shape[1] for v in views) / len(views),
             "train/target_tokens": sum(math.prod(v.targets.shape[1:]) for v in views) / len(views),
         }
+
+    def _rehearse(self, item: Work) -> None:
+        """A pass whose gradients are thrown away, where several processes train.
+
+        DDP lays its buckets out anew after its first pass, and from three processes on the layout
+        decides in which order gradients are summed. So no step is a first pass: a resumed run
+        would differ from an uninterrupted one in the last bits.
+        """
+        if not isinstance(self.wrapped, DistributedDataParallel):
+            return
+        held = [(buffer, buffer.clone()) for buffer in self.model.buffers()]
+        with memory.advice(self.plan):
+            self._backward(item.step, 0, item.micros[0], 1.0, last=True)
+        self.optimizer.adamw.zero_grad(set_to_none=True)
+        for buffer, before in held:
+            buffer.copy_(before)
+        self.clock.restart()
 
     def _backward(self, step: int, place: int, micro: Micro, share: float, last: bool) -> Loss:
         """One micro-step. Gradients meet over processes in the last one alone."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shutil
 import signal
 import time
 from collections.abc import Iterator
@@ -129,3 +130,15 @@ def test_a_run_goes_on_with_another_number_of_processes(
     assert [r["step"] for r in records(output)] == list(range(2, STEPS + 1, 2))
     for name in ("train/context_tokens", "train/target_tokens", "schedule/lr"):
         assert [r[name] for r in records(output)] == [r[name] for r in whole]
+
+
+def test_three_processes_resume_to_the_byte(run: Starter, tmp_path: Path) -> None:
+    # From three on, the order of a sum over processes matters, and with it DDP's buckets.
+    settings = ("train.global_batch=12", "train.max_steps=10", "checkpoint.every=5")
+    whole, again = tmp_path / "whole", tmp_path / "again"
+    run.run(arguments(whole, *settings), 3)
+    shutil.copytree(whole, again)
+    shutil.rmtree(again / "checkpoints" / "step_00000010")
+    run.run(arguments(again, *settings), 3)
+    assert weights(again, 10) == weights(whole, 10)
+    assert exact(again) == exact(whole)
