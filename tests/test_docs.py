@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 import torch
@@ -20,6 +20,7 @@ from jepa import cli
 from jepa.core import registry
 from jepa.core.build import build
 from jepa.core.config import RunConfig, layer, load_run, merge, parse_yaml, read_file
+from jepa.core.data.opening import open_source
 from jepa.core.kinds import KINDS
 from jepa.core.settings import structure
 from jepa.core.training.plan import Plan
@@ -250,3 +251,22 @@ def test_the_plugin_works(tmp_path):
     refused = python(*[word.replace("hidden:", "hiden:") for word in train], "--dry-run")
     assert refused.returncode == 2
     assert "did you mean 'hidden'" in refused.stderr
+
+
+# --- using the result -----------------------------------------------------------------------------
+
+
+def test_the_python_of_the_docs_works(tmp_path, monkeypatch):
+    """The snippet of runs.md, on a run of one step, gives features as the page says."""
+    (snippet,) = [s for s in SNIPPETS if s.language == "python" and s.page.name == "runs.md"]
+    monkeypatch.chdir(tmp_path)
+    train = "train --config image/quickstart --output runs/first train.max_steps=1"
+    assert cli.main([*train.split(), "observers=[]", "train.device=cpu"]) == 0
+    scope: dict[str, Any] = {}
+    exec(snippet.text, scope)
+    backbone, modality = scope["backbone"], scope["modality"]
+    source = open_source(scope["config"].data, modality)
+    inputs = torch.stack([modality.eval_input(source.item(i).content) for i in range(2)])
+    features = backbone(scope["prepare"](inputs))
+    assert features.shape == (2, backbone.tokenizer.grid.size, backbone.dim)
+    assert any(name.startswith("encoder.blocks.0.attn.qkv") for name in backbone.state_dict())
