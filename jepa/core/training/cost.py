@@ -61,13 +61,14 @@ def count(config: RunConfig) -> Cost:
     with torch.device("meta"):
         built = build(config)
     model = built.model.train()
-    batch = config.train.global_batch
+    batch, seed = config.train.global_batch, config.train.seed
+    # One row tells K and T: they are those of its whole group, as in training.
     views = tuple(
-        sampler.sample(min(batch, 64), Rng(config.train.seed, 0, min(batch, 64), view=view))
+        sampler.sample(1, Rng(seed, 0, 1, global_batch=batch, view=view))
         for view, sampler in enumerate(built.samplers)
     )
     on_meta = tuple(
-        Masks(*(part[:1].expand(_SAMPLES, *part.shape[1:]).to("meta") for part in v)) for v in views
+        Masks(*(part.expand(_SAMPLES, *part.shape[1:]).to("meta") for part in v)) for v in views
     )
     inputs = torch.empty(_SAMPLES, *built.modality.spec.shape, device="meta")
     prepared = model.prepare(inputs)
@@ -123,27 +124,39 @@ _PEAK_BF16 = {
 }
 """Dense bf16 FLOP/s as the maker states them."""
 
+_PRODUCT_SIDES = (256, 512, 1024, 2048, 4096)
+_LONG_S = 0.01
+"""A product that takes longer is large enough to show what the device can do."""
+
 
 def peak_flops(device: torch.device, bf16: bool) -> float:
     """FLOP/s that the device can reach: the maker's figure for bf16 on a known GPU, else measured.
 
-    Measured means the best of a few large matrix products, a fraction of a second.
+    Measured means the best of a few matrix products, a fraction of a second on any device.
     """
     if device.type == "cuda" and bf16:
         name = torch.cuda.get_device_name(device)
         for known in sorted(_PEAK_BF16, key=len, reverse=True):
             if known in name:
                 return _PEAK_BF16[known]
-    side = 4096 if device.type == "cuda" else 1024
-    a = torch.ones(side, side, device=device, dtype=torch.bfloat16 if bf16 else torch.float32)
-    best = float("inf")
-    for _ in range(5):
-        _wait(device)
-        start = time.perf_counter()
-        a @ a
-        _wait(device)
-        best = min(best, time.perf_counter() - start)
-    return 2.0 * side**3 / best
+    dtype = torch.bfloat16 if bf16 else torch.float32
+    best = 0.0
+    for side in _PRODUCT_SIDES:
+        a = torch.ones(side, side, device=device, dtype=dtype)
+        seconds = min(_seconds_of_product(a) for _ in range(3))
+        best = max(best, 2.0 * side**3 / seconds)
+        # Emulated bf16 is a hundred times slower, so size is found by trying.
+        if seconds > _LONG_S:
+            break
+    return best
+
+
+def _seconds_of_product(a: Tensor) -> float:
+    _wait(a.device)
+    start = time.perf_counter()
+    a @ a
+    _wait(a.device)
+    return max(time.perf_counter() - start, 1e-9)
 
 
 def _wait(device: torch.device) -> None:

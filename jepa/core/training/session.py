@@ -209,5 +209,13 @@ def _watch(
         device=device,
         autocast=lambda: precision.autocast(numbers, device),
     )
-    peak = cost.peak_flops(device, numbers == "bf16") * world.size
-    return Watch(run, cost.count(config).flops_per_sample / peak)
+    return Watch(run, _utilisation_per_rate(config, world, numbers == "bf16"))
+
+
+def _utilisation_per_rate(config: RunConfig, world: World, bf16: bool) -> float | None:
+    try:
+        flops = cost.count(config).flops_per_sample
+    except RuntimeError:
+        # A part that reads its tensors trains, but cannot be counted on the meta device.
+        return None
+    return flops / (cost.peak_flops(world.device, bf16) * world.size)
