@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from faulty_objective import ENTRY_POINTS, USES_FAULTY
 from safetensors.torch import load_file
 from tiny_run import TENSOR_FILES, checkpoint_steps, records, train, weights
 from torch import Tensor
@@ -17,74 +18,11 @@ from jepa.core.errors import TrainingError
 from jepa.core.training import cost, precision
 from jepa.core.training.checkpoint import newest_valid
 
-FAULTY = """
-import os
-import attrs
-import torch
-from jepa.core import Loss, Objective
-
-
-class Faulty(Objective):
-    '''The mean square, spoiled at the calls and on the rank that the environment names.'''
-
-    @attrs.frozen(kw_only=True)
-    class Config:
-        '''No settings: a run must resume with other faults.'''
-
-    def __init__(self, config):
-        super().__init__()
-        self.calls = 0
-
-    def forward(self, predictions, targets, context):
-        total = sum((p - t).square().mean() for p, t in zip(predictions, targets))
-        call, self.calls = self.calls, self.calls + 1
-        here = os.environ.get("RANK", "0") == os.environ.get("FAULTY_RANK", "0")
-        counting = predictions[0].device.type == "meta"
-        if here and not counting and str(call) in os.environ.get("FAULTY_CALLS", "").split(","):
-            total = SPOIL[os.environ["FAULTY_KIND"]](total, predictions[0])
-        if "FAULTY_READS" in os.environ:
-            total = total * (1.0 if total.item() > 0 else 2.0)
-        return Loss(total, {})
-
-
-def nan(total, prediction):
-    return total * float("nan")
-
-
-def inf_loss(total, prediction):
-    return total + float("inf")
-
-
-def inf_gradient(total, prediction):
-    return total + (prediction * 0).abs().sqrt().sum()
-
-
-def cuda_oom(total, prediction):
-    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
-
-
-def cpu_oom(total, prediction):
-    return total + torch.empty(2**58).sum()
-
-
-def memory_error(total, prediction):
-    raise MemoryError
-
-
-def broken(total, prediction):
-    raise RuntimeError("expected scalar type Float")
-
-
-SPOIL = {f.__name__: f for f in (nan, inf_loss, inf_gradient, cuda_oom, cpu_oom, memory_error, broken)}
-"""
-ENTRY = {"jepa.objectives": {"faulty": "faulty_objective:Faulty"}}
-USES_FAULTY = "model.objective={name: faulty}"
-
 
 @pytest.fixture
 def faulty(packages, monkeypatch):
     """Sets kind and calls of the faults of the objective `faulty`."""
-    packages.add("faulty", ENTRY, {"faulty_objective": FAULTY})
+    packages.add("faulty", ENTRY_POINTS)
 
     def choose(kind: str, calls: range | tuple[int, ...]) -> None:
         monkeypatch.setenv("FAULTY_KIND", kind)

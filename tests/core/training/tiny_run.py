@@ -154,14 +154,14 @@ class Starter:
     Importing takes seconds; a fork takes none.
     """
 
-    def __init__(self, logs: Path) -> None:
+    def __init__(self, logs: Path, path: Sequence[Path]) -> None:
         self.logs = logs
         self._running: set[int] = set()
         self._server = subprocess.Popen(
             [sys.executable, "-c", _SERVER],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env=environment(),
+            env=environment(PYTHONPATH=os.pathsep.join(map(str, path))),
             text=True,
         )
 
@@ -179,13 +179,13 @@ class Starter:
         self._running.add(pid)
         return pid
 
-    def start_several(self, argv: Sequence[str], processes: int) -> list[int]:
+    def start_several(self, argv: Sequence[str], processes: int, **env: str) -> list[int]:
         """Start processes that train together, as torchrun does; alone is one of one."""
         if processes == 1:
-            return [self.start(argv)]
+            return [self.start(argv, **env)]
         port = str(free_port())
         together = {"WORLD_SIZE": str(processes), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-        together["LOCAL_WORLD_SIZE"] = str(processes)
+        together |= {"LOCAL_WORLD_SIZE": str(processes), **env}
         return [
             self.start(argv, RANK=str(rank), LOCAL_RANK=str(rank), **together)
             for rank in range(processes)
@@ -197,10 +197,13 @@ class Starter:
         self._running.discard(pid)
         return code
 
-    def run(self, argv: Sequence[str], processes: int = 1) -> None:
+    def codes(self, argv: Sequence[str], processes: int, **env: str) -> list[int]:
+        """Start and wait; the exit codes."""
+        return [self.wait(pid) for pid in self.start_several(argv, processes, **env)]
+
+    def run(self, argv: Sequence[str], processes: int = 1, **env: str) -> None:
         """Start and wait until all ended well."""
-        codes = [self.wait(pid) for pid in self.start_several(argv, processes)]
-        assert codes == [0] * processes, self.said()
+        assert self.codes(argv, processes, **env) == [0] * processes, self.said()
 
     def said(self) -> str:
         """Everything that the processes printed so far."""
@@ -216,10 +219,10 @@ class Starter:
 
 
 @contextmanager
-def starter(logs: Path) -> Iterator[Starter]:
-    """A Starter for the tests of a module."""
+def starter(logs: Path, path: Sequence[Path] = ()) -> Iterator[Starter]:
+    """A Starter for the tests of a module, whose processes find modules in `path` too."""
     logs.mkdir(parents=True, exist_ok=True)
-    made = Starter(logs)
+    made = Starter(logs, path)
     try:
         yield made
     finally:

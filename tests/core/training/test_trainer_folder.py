@@ -1,0 +1,212 @@
+"""A run's folder: what may go on in it, and data that are damaged."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from tiny_run import checkpoint_steps, exact, marks, records, train, weights
+
+from jepa.core.errors import CheckpointError, DataError, TrainingError
+from jepa.core.training.runfolder import RunFolder
+
+PICTURES = 40
+CORRUPT = (3, 17, 31)
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Forty small pictures, three of them damaged."""
+    folder = tmp_path_factory.mktemp("pictures")
+    draw = np.random.default_rng(0)
+    for number in range(PICTURES):
+        path = folder / f"{number:03d}.png"
+        Image.fromarray(draw.integers(0, 256, (28, 28), dtype=np.uint8)).save(path)
+        if number in CORRUPT:
+            path.write_bytes(path.read_bytes()[:60])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of four steps with checkpoints of 2 and 4."""
+    output = tmp_path_factory.mktemp("trained") / "run"
+    train(output, "train.max_steps=4", "checkpoint.every=2")
+    return output
+
+
+@pytest.fixture
+def run(trained: Path, tmp_path: Path) -> Path:
+    """A copy of the run that a test may change."""
+    return shutil.copytree(trained, tmp_path / "run")
+
+
+GO_ON = ("train.max_steps=6", "checkpoint.every=2")
+
+
+def from_folder(pictures: Path) -> tuple[str, ...]:
+    return ("data.source={name: folder}", f"data.root={pictures}", "optim.warmup_epochs=0")
+
+
+# --- what may go on -----------------------------------------------------------------------------
+
+
+def test_a_config_that_differs_is_refused_with_its_keys(run):
+    before = weights(run, 4)
+    with pytest.raises(CheckpointError) as caught:
+        train(run, *GO_ON, "optim.lr=0.002", "model.encoder.depth=2")
+    assert "optim.lr: 0.001 -> 0.002" in str(caught.value)
+    assert "model.encoder.depth: 1 -> 2" in str(caught.value)
+    assert "--allow-config-change" in str(caught.value)
+    assert "train.max_steps" not in str(caught.value)
+    # Nothing was touched.
+    assert (checkpoint_steps(run), marks(run)) == ([2, 4], {"COMPLETED"})
+    assert weights(run, 4) == before
+
+    assert train(run, *GO_ON, "optim.lr=0.002", allow_config_change=True) == "completed"
+    assert checkpoint_steps(run) == [4, 6]
+    assert records(run)[-1]["step"] == 6
+
+
+def test_keys_that_cannot_change_a_step_are_free(run):
+    free = ("checkpoint.every=3", "data.workers=1", "train.log_every=2", "train.max_bad_steps=7")
+    assert train(run, "train.max_steps=6", *free) == "completed"
+    assert [r["step"] for r in records(run)] == [1, 2, 3, 4, 6]
+
+
+def test_a_finished_run_stays_finished(run):
+    before = weights(run, 4), (run / "metrics.jsonl").read_bytes()
+    assert train(run, "train.max_steps=4", "checkpoint.every=2") == "completed"
+    assert (weights(run, 4), (run / "metrics.jsonl").read_bytes()) == before
+    assert marks(run) == {"COMPLETED"}
+
+
+def test_other_data_are_refused(pictures, tmp_path):
+    data = shutil.copytree(pictures, tmp_path / "data")
+    settings = (*from_folder(data), "data.max_bad_fraction=0.2", *GO_ON)
+    train(tmp_path / "run", *settings)
+    shutil.copy(data / "000.png", data / "zzz.png")
+    with pytest.raises(CheckpointError, match="data: 40 samples -> 41 samples"):
+        train(tmp_path / "run", *settings)
+    (data / "zzz.png").unlink()
+    assert train(tmp_path / "run", *settings) == "completed"
+
+
+def test_the_folder_of_the_data_may_move(pictures, tmp_path):
+    settings = ("data.max_bad_fraction=0.2", *GO_ON)
+    train(tmp_path / "run", *from_folder(pictures), *settings)
+    moved = shutil.copytree(pictures, tmp_path / "moved")
+    assert train(tmp_path / "run", *from_folder(moved), *settings) == "completed"
+
+
+def flip(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def test_a_damaged_newest_checkpoint_is_reported_and_passed_over(trained, run, capsys):
+    flip(run / "checkpoints" / "step_00000004" / "model.safetensors")
+    assert train(run, "train.max_steps=4", "checkpoint.every=2") == "completed"
+    said = capsys.readouterr().err
+    assert "step_00000004 is damaged" in said
+    assert "passed over" in said
+    assert weights(run, 4) == weights(trained, 4)
+    assert exact(run) == exact(trained)
+
+
+def test_nothing_starts_anew_where_all_checkpoints_are_damaged(run):
+    for step in (2, 4):
+        flip(run / "checkpoints" / f"step_{step:08d}" / "optimizer.safetensors")
+    before = (run / "metrics.jsonl").read_bytes()
+    with pytest.raises(CheckpointError, match=r"no checkpoint in .* is valid") as caught:
+        train(run, *GO_ON)
+    assert "step_00000002" in str(caught.value)
+    assert "step_00000004" in str(caught.value)
+    assert checkpoint_steps(run) == [2, 4]
+    assert (run / "metrics.jsonl").read_bytes() == before
+
+
+def test_two_runs_cannot_train_into_one_folder(run):
+    holder = RunFolder(run)
+    holder.lock()
+    with pytest.raises(TrainingError, match=f"process {os.getpid()} on .* trains into this"):
+        train(run, *GO_ON)
+    assert marks(run) == {"COMPLETED"}
+    holder.unlock()
+    assert train(run, *GO_ON) == "completed"
+
+
+def test_a_refused_run_gives_the_folder_back(run):
+    with pytest.raises(CheckpointError):
+        train(run, *GO_ON, "optim.lr=0.002")
+    assert train(run, *GO_ON) == "completed"
+
+
+def test_too_few_samples_are_refused_before_anything_is_written(pictures, tmp_path):
+    with pytest.raises(DataError, match=r"lower train\.global_batch from 64 to 40"):
+        train(tmp_path / "run", *from_folder(pictures), "train.global_batch=64", *GO_ON)
+    assert not (tmp_path / "run").exists()
+
+
+# --- checkpoints --------------------------------------------------------------------------------
+
+
+def test_checkpoints_come_when_due_and_old_ones_go(tmp_path):
+    kept = ("checkpoint.every=2", "checkpoint.keep_last=2", "checkpoint.keep_every=4")
+    train(tmp_path, "train.max_steps=11", *kept)
+    assert checkpoint_steps(tmp_path) == [4, 8, 10, 11]
+
+
+def test_a_checkpoint_an_epoch_is_the_default(tmp_path):
+    every = ("checkpoint.every=null", "train.steps_per_epoch=3", "checkpoint.keep_last=9")
+    train(tmp_path, "train.max_steps=7", *every)
+    assert checkpoint_steps(tmp_path) == [3, 6, 7]
+
+
+# --- damaged samples ----------------------------------------------------------------------------
+
+
+def listed(output: Path) -> list[dict[str, object]]:
+    lines = (output / "bad_samples.jsonl").read_text().splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def test_damaged_pictures_are_replaced_and_listed(pictures, tmp_path):
+    settings = (*from_folder(pictures), "data.max_bad_fraction=0.2", "train.max_steps=12")
+    for workers in (0, 2):
+        output = tmp_path / str(workers)
+        assert train(output, *settings, f"data.workers={workers}") == "completed"
+    bad = listed(tmp_path / "0")
+    assert sorted(line["name"].rsplit("/")[-1] for line in bad) == ["003.png", "017.png", "031.png"]
+    assert all(line["replaced_by"] not in CORRUPT for line in bad)
+    assert records(tmp_path / "0")[-1]["data/bad_samples"] == 3
+    assert listed(tmp_path / "2") == bad
+    assert weights(tmp_path / "2", 12) == weights(tmp_path / "0", 12)
+    assert exact(tmp_path / "2") == exact(tmp_path / "0")
+
+
+def test_the_list_is_cut_back_with_the_run(pictures, tmp_path):
+    settings = (*from_folder(pictures), "data.max_bad_fraction=0.2", "checkpoint.every=1")
+    train(tmp_path / "whole", *settings, "train.max_steps=10")
+    train(tmp_path / "run", *settings, "train.max_steps=10", "checkpoint.keep_last=20")
+    for step in range(2, 11):
+        shutil.rmtree(tmp_path / "run" / "checkpoints" / f"step_{step:08d}")
+    train(tmp_path / "run", *settings, "train.max_steps=10")
+    assert listed(tmp_path / "run") == listed(tmp_path / "whole")
+    assert weights(tmp_path / "run", 10) == weights(tmp_path / "whole", 10)
+
+
+def test_too_many_damaged_pictures_stop_the_run(pictures, tmp_path):
+    settings = (*from_folder(pictures), "train.max_steps=12", "checkpoint.every=1")
+    with pytest.raises(DataError, match="samples cannot be decoded") as caught:
+        train(tmp_path, *settings, "data.max_bad_fraction=0.05")
+    assert "data.max_bad_fraction allows 5.0%" in str(caught.value)
+    assert "bad_samples.jsonl" in str(caught.value)
+    assert len(listed(tmp_path)) == 3
+    assert not marks(tmp_path)
