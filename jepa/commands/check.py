@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from jepa.commands.train import add_config_arguments
+from jepa.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from jepa.core.interfaces import MaskSampler
+    from jepa.core.training.plan import Plan
 
 HELP = "validate a config, build it without memory, print parameters, tokens, memory and FLOPs"
 
@@ -22,6 +29,7 @@ def run(args: argparse.Namespace) -> int:
     """Print what the config costs; faults come as errors."""
     import json
 
+    from jepa.core.build import make_samplers
     from jepa.core.config import load_run
     from jepa.core.training.cost import count
     from jepa.core.training.plan import Plan
@@ -30,6 +38,7 @@ def run(args: argparse.Namespace) -> int:
     cost = count(config)
     # Data are not opened, so a plan is made for one epoch's worth of samples.
     plan = Plan(config, 0, args.nproc, config.train.global_batch)
+    notes = _notes(plan, make_samplers(config, cost.grid))
     gib = {name: cost.memory_bytes(plan.micro, name == "bf16") / 2**30 for name in ("fp32", "bf16")}
     if args.json:
         told = {
@@ -45,6 +54,7 @@ def run(args: argparse.Namespace) -> int:
             "flops_per_sample": cost.flops_per_sample,
             "micro_batch": plan.micro,
             "memory_gib": gib,
+            "notes": notes,
         }
         print(json.dumps(told, indent=2))
         return 0
@@ -64,7 +74,18 @@ def run(args: argparse.Namespace) -> int:
         f"memory       about {gib['fp32']:.1f} GiB in fp32, {gib['bf16']:.1f} GiB in bf16, on each "
         f"process at micro-steps of {plan.micro}"
     )
+    for note in notes:
+        print(f"note         on {args.nproc} processes, {note}")
     return 0
+
+
+def _notes(plan: Plan, samplers: Sequence[MaskSampler]) -> list[str]:
+    """What training on so many processes would refuse, though the config is sound."""
+    try:
+        plan.check_groups(samplers)
+    except ConfigError as error:
+        return [str(fault) for fault in error.faults]
+    return []
 
 
 def _count(numbers: int) -> str:

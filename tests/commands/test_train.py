@@ -1,0 +1,143 @@
+"""`jepa train` in this process: arguments, --dry-run, exit codes."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+import pytest
+
+from jepa import cli
+from jepa.core.training.runfolder import RunFolder
+from jepa.core.training.signals import StopRequest
+
+TINY = (
+    "model.dim=16",
+    "model.encoder.depth=1",
+    "model.encoder.heads=2",
+    "model.predictor={name: vit, depth: 1, dim: 16, heads: 2}",
+    "train.global_batch=8",
+    "train.max_steps=2",
+    "train.device=cpu",
+    "data.workers=0",
+    "observers=[{name: jsonl}]",
+)
+
+
+def jepa_train(*arguments: str) -> int:
+    return cli.main(["train", "--config", "image/quickstart", *arguments, *TINY])
+
+
+def test_a_run_and_the_same_command_again(tmp_path, capsys):
+    output = tmp_path / "runs" / "first"
+    assert jepa_train("--output", str(output)) == 0
+    assert capsys.readouterr().out == f"completed: {output}\n"
+    assert (output / "COMPLETED").exists()
+    assert jepa_train("--output", str(output)) == 0
+
+
+def test_the_output_folder_has_the_name_of_the_config(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert jepa_train() == 0
+    assert (tmp_path / "runs" / "quickstart" / "COMPLETED").exists()
+
+
+def test_a_dry_run_checks_and_writes_nothing(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("JEPA_CACHE", str(tmp_path / "cache"))
+    assert jepa_train("--dry-run") == 0
+    assert list(tmp_path.iterdir()) == []
+    said = capsys.readouterr().out
+    for words in ("8000 samples", "7 x 7", "49 tokens", "2, 1000 an epoch", "runs/quickstart"):
+        assert words in said
+    assert "1 processes x 1 micro-steps x 8" in said
+
+
+def test_a_dry_run_leaves_a_run_as_it_is(tmp_path, capsys):
+    output = tmp_path / "run"
+    assert jepa_train("--output", str(output)) == 0
+
+    def state() -> dict[Path, int]:
+        return {path: path.stat().st_mtime_ns for path in output.rglob("*")}
+
+    before = state()
+    assert jepa_train("--output", str(output), "--dry-run") == 0
+    assert state() == before
+    assert "(goes on)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("wrong", "code", "words"),
+    [
+        (["model.encoder.depht=2"], 2, "did you mean 'depth'"),
+        (["train.global_batch=9", "train.accumulate=2"], 2, "8 or 10"),
+        (["optim.warmup_epochs=10"], 2, "optim.warmup_epochs: found 10 epochs"),
+        (["data.source={name: folder}", "data.root=/nowhere"], 1, "/nowhere"),
+        (["data.source={name: folder}"], 1, "JEPA_DATA"),
+        (["train.global_batch=9000"], 1, "lower train.global_batch from 9000 to 8000"),
+        (["--modality", "sound"], 2, "--modality says 'sound'"),
+    ],
+)
+def test_a_dry_run_finds_what_is_wrong(tmp_path, monkeypatch, capsys, wrong, code, words):
+    monkeypatch.delenv("JEPA_DATA", raising=False)
+    found = cli.main(
+        [
+            *("train", "--config", "image/quickstart", "--dry-run"),
+            *("--output", str(tmp_path / "run"), *TINY, *wrong),
+        ]
+    )
+    assert found == code
+    said = capsys.readouterr().err
+    assert words in said
+    assert "Traceback" not in said
+    assert not (tmp_path / "run").exists()
+
+
+def test_another_config_needs_a_word(tmp_path, capsys):
+    output = ["--output", str(tmp_path / "run")]
+    assert jepa_train(*output) == 0
+    capsys.readouterr()
+    assert jepa_train(*output, "optim.lr=0.002", "train.max_steps=3") == 1
+    assert "optim.lr: 0.001 -> 0.002" in capsys.readouterr().err
+    assert jepa_train(*output, "optim.lr=0.002", "--allow-config-change") == 0
+
+
+def test_the_second_run_hears_who_holds_the_folder(tmp_path, capsys):
+    holder = RunFolder(tmp_path)
+    holder.lock()
+    assert jepa_train("--output", str(tmp_path)) == 1
+    assert "trains into this folder" in capsys.readouterr().err
+    holder.unlock()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
+def test_a_signal_that_comes_while_data_are_opened_counts(tmp_path, monkeypatch, capsys, number):
+    from jepa.core.training import session
+
+    prepare = session.prepare
+
+    def interrupted(*arguments):
+        signal.raise_signal(number)
+        return prepare(*arguments)
+
+    monkeypatch.setattr(session, "prepare", interrupted)
+    handler = signal.getsignal(number)
+    assert jepa_train("--output", str(tmp_path)) == 0
+    assert capsys.readouterr().out == f"interrupted: {tmp_path}\n"
+    assert (tmp_path / "INTERRUPTED").exists()
+    assert not (tmp_path / "COMPLETED").exists()
+    assert (tmp_path / "checkpoints" / "step_00000001").exists()
+    assert signal.getsignal(number) == handler
+
+    monkeypatch.undo()
+    assert jepa_train("--output", str(tmp_path)) == 0
+    assert (tmp_path / "COMPLETED").exists()
+    assert not (tmp_path / "INTERRUPTED").exists()
+
+
+def test_a_second_interrupt_acts_at_once():
+    with StopRequest() as request:
+        signal.raise_signal(signal.SIGINT)
+        assert request.received == "SIGINT"
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
