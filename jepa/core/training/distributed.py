@@ -42,12 +42,13 @@ class World:
         """Whether this process writes what is written once."""
         return self.rank == 0
 
-    def sum(self, values: list[float]) -> Tensor:
-        """Sums over processes, on the CPU: [n] float64."""
+    def sum(self, values: Sequence[float]) -> list[float]:
+        """Sums over processes; no device has a part in them."""
+        if self.size == 1:
+            return list(values)
         total = torch.tensor(values, dtype=torch.float64)
-        if self.size > 1:
-            dist.all_reduce(total, group=self.control)
-        return total
+        dist.all_reduce(total, group=self.control)
+        return total.tolist()
 
     def mean_(self, values: Tensor) -> Tensor:
         """Average device values over processes, in place."""

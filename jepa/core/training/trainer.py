@@ -217,7 +217,7 @@ class Trainer:
         asked = float(request.received is not None)
         # The list is one file, so the first process counts for all.
         listed = float(self.bad.count if self.world.is_first else 0)
-        stop, count = self.world.sum([asked, listed]).tolist()
+        stop, count = self.world.sum([asked, listed])
         excess = self.bad.excess(
             int(count),
             seen=self.step * self.plan.global_batch,
