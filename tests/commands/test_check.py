@@ -138,15 +138,15 @@ def test_flops_of_a_known_model(capsys: pytest.CaptureFixture[str]) -> None:
 def test_token_counts_are_those_of_the_first_step(
     sampler: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    masks = f"masks=[{{name: {sampler}, min_keep: 4, trim_group: 64}}]"
-    sizes = ("train.global_batch=256", "train.accumulate=4")
+    masks = f"masks=[{{name: {sampler}, min_keep: 4, trim_group: 128}}]"
+    sizes = ("train.global_batch=256", "train.accumulate=2")
     found = checked(capsys, "--config", "image/quickstart", masks, *sizes)
     config = load_run("image/quickstart", [masks, *sizes])
     plan = Plan(config, 0, 1, 8000)
     (view,) = plan.masks(build(config).samplers, 0, 0)
     assert found["context_tokens"] == [view.context.shape[1]]
     assert found["target_tokens"] == [view.targets.shape[1] * view.targets.shape[2]]
-    assert found["micro_batch"] == 64
+    assert found["micro_batch"] == 128
 
 
 def test_more_samples_at_once_need_more_memory() -> None:

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from tiny_run import checkpoint_steps, exact, marks, records, train, weights
 
-from jepa.core.errors import CheckpointError, DataError, TrainingError
+from jepa.core.errors import CheckpointError, DataError, JepaError, TrainingError
 from jepa.core.training.runfolder import RunFolder
 
 PICTURES = 40
@@ -167,6 +167,18 @@ def test_a_checkpoint_an_epoch_is_the_default(tmp_path):
     every = ("checkpoint.every=null", "train.steps_per_epoch=3", "checkpoint.keep_last=9")
     train(tmp_path, "train.max_steps=7", *every)
     assert checkpoint_steps(tmp_path) == [3, 6, 7]
+
+
+def test_a_full_disk_stops_the_run_and_loses_nothing(run, monkeypatch):
+    before = weights(run, 4)
+    full = shutil.disk_usage(run)._replace(free=1000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: full)
+    with pytest.raises(JepaError, match="no room for the checkpoint of step 6"):
+        train(run, *GO_ON)
+    assert (checkpoint_steps(run), weights(run, 4)) == ([2, 4], before)
+    monkeypatch.undo()
+    assert train(run, *GO_ON) == "completed"
+    assert checkpoint_steps(run) == [4, 6]
 
 
 # --- damaged samples ----------------------------------------------------------------------------

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import attrs
 import pytest
 import torch
 from tiny_run import ALONE, tiny
@@ -84,3 +86,28 @@ def test_the_check_for_reads_can_fail(tmp_path):
         with pytest.raises(DataDependentOutputException):
             made.run(StopAfter(made, 4))
         assert made.step == 3
+
+
+@pytest.mark.parametrize(
+    ("setting", "device", "local", "workers"),
+    [("auto", "cpu", 1, 0), ("auto", "meta", 2, 4), ("auto", "meta", 16, 1), ("3", "cpu", 1, 3)],
+)
+def test_workers_share_the_cores_of_their_machine(
+    tmp_path, monkeypatch, setting, device, local, workers
+):
+    asked = []
+
+    def load(*_, **settings):
+        asked.append(settings["workers"])
+        yield from ()
+
+    monkeypatch.setattr("jepa.core.training.trainer.load", load)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(8))
+    config = tiny("train.max_steps=2", f"data.workers={setting}")
+    built, source, plan = session.prepare(config, ALONE)
+    made = Trainer(config, built, source, plan, ALONE, tmp_path, None, None)
+    # One of many machines: what the others do takes none of its cores.
+    made.world = attrs.evolve(ALONE, size=128, local_size=local)
+    made.device = torch.device(device)
+    assert list(made._work()) == []
+    assert asked == [workers]
