@@ -15,10 +15,10 @@ from jepa.core.training.distributed import World
 
 
 class Reading(NamedTuple):
-    """Scalars of an interval by name, and how many of its steps were skipped."""
+    """Scalars of an interval by name, and lines for people."""
 
     scalars: dict[str, float]
-    skipped: int
+    notes: tuple[str, ...]
 
 
 class Meters:
@@ -65,7 +65,9 @@ class Meters:
             "train/bad_steps": bad_total,
             "train/bad_steps_in_a_row": bad_row,
         }
-        return Reading({**told, **counts}, skipped=self.steps - int(taken))
+        skipped = self.steps - int(taken)
+        note = f"{skipped} steps with a non-finite loss or gradient were skipped"
+        return Reading({**told, **counts}, (note,) if skipped else ())
 
     def state(self, world: World) -> dict[str, float]:
         """What a checkpoint must carry, so that the next line comes out the same.

@@ -13,8 +13,7 @@ from collections.abc import Generator
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
+from torch import Tensor
 
 from jepa.core.build import Built
 from jepa.core.config import RunConfig
@@ -35,6 +34,7 @@ from jepa.core.training.optimizer import Optimizer
 from jepa.core.training.plan import Plan
 from jepa.core.training.signals import StopRequest
 from jepa.core.training.watch import Watch
+from jepa.core.training.wrapping import apart, wrap
 
 BAD_SAMPLES = "bad_samples.jsonl"
 
@@ -83,7 +83,7 @@ class Trainer:
         self.step = 0
         if resume is not None:
             self._restore(resume)
-        self.wrapped = self._wrap()
+        self.wrapped = wrap(self.model, self.world, compiled=config.train.compile)
 
     # --- the run --------------------------------------------------------------------------------
 
@@ -179,18 +179,13 @@ class Trainer:
         }
 
     def _rehearse(self, item: Work) -> None:
-        """A pass whose gradients are thrown away, where several processes train.
-
-        DDP lays its buckets out anew after its first pass, and from three processes on the layout
-        decides in which order gradients are summed. So no step is a first pass: a resumed run
-        would differ from an uninterrupted one in the last bits.
-        """
-        if not isinstance(self.wrapped, DistributedDataParallel):
+        """A pass whose gradients are thrown away, where several processes train (see `wrap`)."""
+        if self.world.size == 1:
             return
         held = [(buffer, buffer.clone()) for buffer in self.model.buffers()]
         with memory.advice(self.plan):
             self._backward(item.step, 0, item.micros[0], 1.0, last=True)
-        self.optimizer.adamw.zero_grad(set_to_none=True)
+        self.model.zero_grad(set_to_none=True)
         for buffer, before in held:
             buffer.copy_(before)
         self.clock.restart()
@@ -198,11 +193,9 @@ class Trainer:
     def _backward(self, step: int, place: int, micro: Micro, share: float, last: bool) -> Loss:
         """One micro-step. Gradients meet over processes in the last one alone."""
         torch.manual_seed(device_seed(self.config.train.seed, step, place, self.world.rank))
-        wrapped = self.wrapped
-        alone = isinstance(wrapped, DistributedDataParallel) and not last
-        with wrapped.no_sync() if alone else contextlib.nullcontext():  # type: ignore[operator]
+        with contextlib.nullcontext() if last else apart(self.wrapped):
             with precision.autocast(self.precision, self.device):
-                loss: Loss = wrapped(micro.inputs, micro.views)
+                loss: Loss = self.wrapped(micro.inputs, micro.views)
             # A non-finite loss becomes a non-finite gradient, which reaches every process with
             # the average; so all of them skip the step, and none has to ask the others.
             weight = torch.where(torch.isfinite(loss.total), share, math.nan)
@@ -235,11 +228,9 @@ class Trainer:
         if due or self.device.type == "cpu":
             self._stop_if_hopeless(float(self.meters.bad_row))
         metrics: dict[str, float] = {}
-        notes: list[str] = []
+        notes: tuple[str, ...] = ()
         if due:
-            scalars, skipped = self.meters.read(self.world)
-            if skipped:
-                notes.append(f"{skipped} steps with a non-finite loss or gradient were skipped")
+            scalars, notes = self.meters.read(self.world)
             metrics = {
                 **scalars,
                 **scheduled,
@@ -303,32 +294,6 @@ class Trainer:
         state.load_optimizer(checkpoint, self.optimizer)
         self.meters.load(state.read_progress(checkpoint).meters, self.world)
         self.step = checkpoint.step
-
-    # --- wrapping -------------------------------------------------------------------------------
-
-    def _wrap(self) -> nn.Module:
-        if self.config.train.compile:
-            compile_blocks(self.model)
-        if self.world.size == 1:
-            return self.model
-        return DistributedDataParallel(
-            self.model,
-            device_ids=[self.device] if self.device.type == "cuda" else None,
-            broadcast_buffers=False,
-            gradient_as_bucket_view=True,
-        )
-
-
-def compile_blocks(model: nn.Module) -> None:
-    """Compile the repeated blocks of a model, in place.
-
-    Block by block, since all blocks share one piece of compiled code, and with symbolic sizes,
-    since K and T change from batch to batch.
-    """
-    for module in model.modules():
-        if isinstance(module, nn.ModuleList):
-            for block in module:
-                block.compile(dynamic=True)
 
 
 def _named(loss: Loss) -> dict[str, Tensor]:
