@@ -15,7 +15,7 @@ from collections.abc import Sequence
 import jepa
 from jepa.core.errors import ConfigError, JepaError
 
-COMMANDS = ("train", "check", "plugins")
+COMMANDS = ("train", "check", "masks", "report", "plugins")
 """In the order of the help text."""
 
 _DESCRIPTION = """\
