@@ -123,11 +123,11 @@ def check_heads(dim: int, heads: int) -> None:
 
 
 @torch.no_grad()
-def initialise(module: nn.Module) -> None:
-    """Truncated normal of std 0.02 for matrices, 0 for biases, 1 and 0 for norms (I-JEPA)."""
+def initialise(module: nn.Module, std: float = 0.02) -> None:
+    """Truncated normal for matrices, 0 for biases, 1 and 0 for norms (I-JEPA: std 0.02)."""
     for layer in module.modules():
         if isinstance(layer, nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d):
-            nn.init.trunc_normal_(layer.weight, std=0.02)
+            nn.init.trunc_normal_(layer.weight, std=std)
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
         elif isinstance(layer, nn.LayerNorm):

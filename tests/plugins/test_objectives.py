@@ -26,14 +26,22 @@ def plain_normalised(row):
     return [(x - mean) / math.sqrt(variance + 1e-5) for x in row]
 
 
+def plain_batch_normalised(h):
+    """Each feature over all tokens of the view, one number at a time."""
+    columns = h.reshape(-1, h.shape[-1]).T.tolist()
+    rows = np.array([plain_normalised(column) for column in columns]).T
+    return torch.tensor(rows, dtype=h.dtype).reshape(h.shape)
+
+
 def plain_loss(predictions, targets, distance, normalise):
     """The mean over everything in a view, then over views."""
     means = []
     for z, h in zip(predictions, targets, strict=True):
         distances = []
+        h = plain_batch_normalised(h) if normalise == "batch" else h
         for index in np.ndindex(*z.shape[:3]):
             wanted = h[index].tolist()
-            wanted = plain_normalised(wanted) if normalise else wanted
+            wanted = plain_normalised(wanted) if normalise == "layer" else wanted
             distances += [distance(a - b) for a, b in zip(z[index].tolist(), wanted, strict=True)]
         means.append(sum(distances) / len(distances))
     return sum(means) / len(means)
@@ -47,7 +55,7 @@ def objective(cls, **settings):
     return cls(cls.Config(**settings))
 
 
-@pytest.mark.parametrize("normalise", [True, False])
+@pytest.mark.parametrize("normalise", ["layer", "batch", "none"])
 @pytest.mark.parametrize(
     ("cls", "settings", "distance"),
     [
@@ -91,7 +99,7 @@ def test_a_target_s_scale_and_offset_do_not_matter_unless_normalise_is_off(cls):
     moved = [7 * h + 5 for h in targets]
     same, other = (objective(cls)(predictions, t, []).total for t in (targets, moved))
     assert float(same) == pytest.approx(float(other), rel=1e-4)
-    plain = objective(cls, normalise=False)
+    plain = objective(cls, normalise="none")
     assert float(plain(predictions, moved, []).total) > 2 * float(
         plain(predictions, targets, []).total
     )

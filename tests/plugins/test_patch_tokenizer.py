@@ -78,3 +78,11 @@ def test_inputs_that_patches_do_not_divide_are_refused(sides):
 def test_a_patch_has_a_side_for_each_axis(size):
     with pytest.raises(ConfigError, match=r"size: found .*, allowed: one side for each .*'y', 'x'"):
         tokenizer_of(CASES[1][0], size)
+
+
+def test_null_init_std_gives_tokens_the_spread_of_the_inputs():
+    spec = InputSpec((3, 32, 32), ("y", "x"))
+    config = PatchTokenizer.Config(size=(4, 4), init_std=None)
+    tokenizer = PatchTokenizer(config, spec=spec, dim=256)
+    inputs = torch.randn(8, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    assert tokenizer(inputs).data.std().item() == pytest.approx(1.0, rel=0.1)

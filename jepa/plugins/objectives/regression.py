@@ -1,28 +1,32 @@
-"""Distances between predictions and layer-normed targets."""
+"""Distances between predictions and normalised targets."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal
 
 import attrs
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from jepa.core.collective import mean_over_processes
 from jepa.core.interfaces import Objective
 from jepa.core.settings import positive
 from jepa.core.tokens import Loss
+
+Normalisation = Literal["layer", "batch", "none"]
 
 
 class Regression(Objective):
     """Mean distance of predictions and targets over everything, then over views.
 
-    Targets are layer-normed over D without affine, in float32 or finer (I-JEPA's and V-JEPA's
-    code; the papers do not say it).
+    Targets are normalised in float32 or finer: by layer over D without affine (I-JEPA's and
+    V-JEPA's code; the papers do not say it), by batch, or not at all.
     """
 
-    normalise: bool
+    normalise: Callable[[Tensor], Tensor]
 
     @abstractmethod
     def distance(self, predictions: Tensor, targets: Tensor) -> Tensor:
@@ -34,16 +38,40 @@ class Regression(Objective):
         """[B, M, T, D] of each view -> Loss."""
         distances = []
         for z, h in zip(predictions, targets, strict=True):
-            wanted = _fine(h)
-            if self.normalise:
-                wanted = F.layer_norm(wanted, (h.shape[-1],))
-            distances.append(self.distance(_fine(z), wanted))
+            distances.append(self.distance(_fine(z), self.normalise(_fine(h))))
         return Loss(torch.stack(distances).mean(), {})
 
 
 def _fine(x: Tensor) -> Tensor:
     """At least float32: means over many numbers are too coarse in bf16."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
+def _by_layer(targets: Tensor) -> Tensor:
+    """Each token to mean 0 and variance 1 over D: [B, M, T, D] -> [B, M, T, D]."""
+    return F.layer_norm(targets, (targets.shape[-1],))
+
+
+def _by_batch(targets: Tensor) -> Tensor:
+    """Each feature to mean 0 and variance 1 over all tokens of the step's batch (data2vec).
+
+    Over the batch of all processes; with gradient accumulation, over that of a micro-step.
+    """
+    mean = mean_over_processes(targets.mean(dim=(0, 1, 2)))
+    variance = mean_over_processes((targets - mean).square().mean(dim=(0, 1, 2)))
+    return (targets - mean) * (variance + _EPS).rsqrt()
+
+
+def _not_at_all(targets: Tensor) -> Tensor:
+    return targets
+
+
+_EPS = 1e-5
+_NORMALISATIONS: Mapping[str, Callable[[Tensor], Tensor]] = {
+    "layer": _by_layer,
+    "batch": _by_batch,
+    "none": _not_at_all,
+}
 
 
 class SmoothL1(Regression):
@@ -55,12 +83,14 @@ class SmoothL1(Regression):
 
         beta: float = attrs.field(default=1.0, validator=positive)
         """Error below which the distance is quadratic."""
-        normalise: bool = True
-        """Layer-norm the targets."""
+        normalise: Normalisation = "layer"
+        """How targets are normalised: each token over its features, each feature over the batch,
+        or not at all. By batch, what all tokens share (such as a position's share) is taken out
+        of the targets: small models learn more, and collapse less."""
 
     def __init__(self, config: Config) -> None:
         super().__init__()
-        self.normalise = config.normalise
+        self.normalise = _NORMALISATIONS[config.normalise]
         self.beta = config.beta
 
     def distance(self, predictions: Tensor, targets: Tensor) -> Tensor:
@@ -75,12 +105,12 @@ class L1(Regression):
     class Config:
         """Settings of the L1 objective."""
 
-        normalise: bool = True
-        """Layer-norm the targets."""
+        normalise: Normalisation = "layer"
+        """How targets are normalised."""
 
     def __init__(self, config: Config) -> None:
         super().__init__()
-        self.normalise = config.normalise
+        self.normalise = _NORMALISATIONS[config.normalise]
 
     def distance(self, predictions: Tensor, targets: Tensor) -> Tensor:
         """Mean absolute error []."""
@@ -94,12 +124,12 @@ class L2(Regression):
     class Config:
         """Settings of the L2 objective."""
 
-        normalise: bool = True
-        """Layer-norm the targets."""
+        normalise: Normalisation = "layer"
+        """How targets are normalised."""
 
     def __init__(self, config: Config) -> None:
         super().__init__()
-        self.normalise = config.normalise
+        self.normalise = _NORMALISATIONS[config.normalise]
 
     def distance(self, predictions: Tensor, targets: Tensor) -> Tensor:
         """Mean squared error []."""

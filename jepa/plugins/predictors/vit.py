@@ -47,6 +47,9 @@ class ViTPredictor(Predictor):
         """A mask token for each view of the step (V-JEPA), not one for all (I-JEPA)."""
         token_std: float = attrs.field(default=0.02, validator=non_negative)
         """Standard deviation that mask tokens start with; 0 starts them at zero (V-JEPA)."""
+        init_std: float = attrs.field(default=0.02, validator=positive)
+        """Standard deviation that matrices start with. 0.02 (I-JEPA) suits widths near 1000; narrow
+        networks start as almost the identity at it and learn slowly."""
         positions: Literal["extend", "interpolate"] = "interpolate"
         position_order: tuple[str, ...] | None = None
         activation_checkpointing: bool = False
@@ -69,7 +72,7 @@ class ViTPredictor(Predictor):
         self.token_a_view = config.token_a_view
         tokens = views if config.token_a_view else 1
         self.mask_token = nn.Parameter(torch.zeros(tokens, 1, width))
-        initialise(self)
+        initialise(self, config.init_std)
         if config.token_std > 0:
             nn.init.trunc_normal_(self.mask_token, std=config.token_std)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 from jepa.core.errors import ConfigError, Fault
 from jepa.core.grid import Grid
 from jepa.core.interfaces import InputSpec, Tokenizer
-from jepa.core.settings import positive_all
+from jepa.core.settings import positive, positive_all
 from jepa.core.tokens import Tokens
 from jepa.plugins.layers import initialise
 
@@ -38,6 +39,10 @@ class PatchTokenizer(Tokenizer):
 
         size: tuple[int, ...] = attrs.field(default=(16, 16), validator=positive_all)
         """Side of a patch along each axis, in samples of the input."""
+        init_std: float | None = attrs.field(default=0.02, validator=positive)
+        """Standard deviation that the weights start with; null: 1 / sqrt(values of a patch), which
+        gives tokens the spread of the inputs. At 0.02 (I-JEPA) small patches drown in their
+        positions, and a small model then predicts positions from positions."""
 
     def __init__(self, config: Config, *, spec: InputSpec, dim: int) -> None:
         super().__init__()
@@ -57,7 +62,8 @@ class PatchTokenizer(Tokenizer):
             spec.shape[0], dim, kernel_size=self.size, stride=self.size
         )
         self.register_buffer("coords", self.grid.coords(), persistent=False)
-        initialise(self)
+        values = spec.shape[0] * math.prod(self.size)
+        initialise(self, config.init_std or values**-0.5)
 
     def grid_for(self, shape: Sequence[int]) -> Grid:
         """The grid of one input [C, *sides]."""
