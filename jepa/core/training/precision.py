@@ -48,6 +48,6 @@ def autocast(precision: Precision, device: torch.device) -> Any:
     """The context in which forward passes run: bf16 autocast without a scaler, or nothing."""
     if precision == "fp32":
         return contextlib.nullcontext()
-    # No cache of cast weights: a pass without gradient (the `online` target) would leave casts
-    # in it that the next pass takes, and no gradient would reach the weights.
+    # No cache of cast weights: nothing is cast twice in a pass, and what a pass without gradient
+    # (the `online` target) has cast must not serve the next one.
     return torch.autocast(device.type, dtype=torch.bfloat16, cache_enabled=False)

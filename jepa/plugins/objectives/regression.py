@@ -26,7 +26,9 @@ class Regression(Objective):
     V-JEPA's code; the papers do not say it), by batch, or not at all.
     """
 
-    normalise: Callable[[Tensor], Tensor]
+    def __init__(self, normalise: Normalisation) -> None:
+        super().__init__()
+        self.normalise = _NORMALISATIONS[normalise]
 
     @abstractmethod
     def distance(self, predictions: Tensor, targets: Tensor) -> Tensor:
@@ -89,8 +91,7 @@ class SmoothL1(Regression):
         of the targets: small models learn more, and collapse less."""
 
     def __init__(self, config: Config) -> None:
-        super().__init__()
-        self.normalise = _NORMALISATIONS[config.normalise]
+        super().__init__(config.normalise)
         self.beta = config.beta
 
     def distance(self, predictions: Tensor, targets: Tensor) -> Tensor:
@@ -98,19 +99,21 @@ class SmoothL1(Regression):
         return F.smooth_l1_loss(predictions, targets, beta=self.beta)
 
 
+@attrs.frozen(kw_only=True)
+class PlainConfig:
+    """Settings of distances without a parameter of their own."""
+
+    normalise: Normalisation = "layer"
+    """How targets are normalised."""
+
+
 class L1(Regression):
     """Mean absolute error: V-JEPA."""
 
-    @attrs.frozen(kw_only=True)
-    class Config:
-        """Settings of the L1 objective."""
+    Config = PlainConfig
 
-        normalise: Normalisation = "layer"
-        """How targets are normalised."""
-
-    def __init__(self, config: Config) -> None:
-        super().__init__()
-        self.normalise = _NORMALISATIONS[config.normalise]
+    def __init__(self, config: PlainConfig) -> None:
+        super().__init__(config.normalise)
 
     def distance(self, predictions: Tensor, targets: Tensor) -> Tensor:
         """Mean absolute error []."""
@@ -120,16 +123,10 @@ class L1(Regression):
 class L2(Regression):
     """Mean squared error: I-JEPA's paper."""
 
-    @attrs.frozen(kw_only=True)
-    class Config:
-        """Settings of the L2 objective."""
+    Config = PlainConfig
 
-        normalise: Normalisation = "layer"
-        """How targets are normalised."""
-
-    def __init__(self, config: Config) -> None:
-        super().__init__()
-        self.normalise = _NORMALISATIONS[config.normalise]
+    def __init__(self, config: PlainConfig) -> None:
+        super().__init__(config.normalise)
 
     def distance(self, predictions: Tensor, targets: Tensor) -> Tensor:
         """Mean squared error []."""

@@ -72,9 +72,19 @@ def calls(*steps: int) -> str:
     return ",".join(str(step + 1) for step in steps)
 
 
-@pytest.mark.parametrize("accumulate", [1, 2])
-def test_two_processes_compute_what_one_does(run: Starter, tmp_path: Path, accumulate: int) -> None:
-    settings = ("train.max_steps=3", *EACH_STEP)
+@pytest.mark.parametrize(
+    ("accumulate", "objective"),
+    [
+        (1, "{name: smooth_l1}"),
+        (2, "{name: smooth_l1}"),
+        # Its statistics are those of the whole batch, so two processes must share them.
+        (1, "{name: smooth_l1, normalise: batch}"),
+    ],
+)
+def test_two_processes_compute_what_one_does(
+    run: Starter, tmp_path: Path, accumulate: int, objective: str
+) -> None:
+    settings = ("train.max_steps=3", *EACH_STEP, f"model.objective={objective}")
     run.run(arguments(tmp_path / "one", *settings), 1)
     run.run(arguments(tmp_path / "two", *settings, f"train.accumulate={accumulate}"), 2)
     one, two = tensors(tmp_path / "one", 1), tensors(tmp_path / "two", 1)
