@@ -75,8 +75,8 @@ def calls(*steps: int) -> str:
 @pytest.mark.parametrize(
     ("accumulate", "objective"),
     [
-        (1, "{name: smooth_l1}"),
-        (2, "{name: smooth_l1}"),
+        (1, "{name: smooth_l1, normalise: layer}"),
+        (2, "{name: smooth_l1, normalise: layer}"),
         # Its statistics are those of the whole batch, so two processes must share them.
         (1, "{name: smooth_l1, normalise: batch}"),
     ],
