@@ -139,4 +139,4 @@ class ReferenceStep:
         with torch.no_grad():
             for q, k in zip(self.encoder.parameters(), self.target.parameters(), strict=True):
                 k.data.mul_(0.996).add_((1.0 - 0.996) * q.detach().data)
-        return float(loss)
+        return float(loss.detach())

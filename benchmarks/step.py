@@ -82,7 +82,7 @@ def work_on(side: str, case: Case, precision: str, link: Connection) -> None:
     from jepa.core.training.plan import Plan
     from jepa.core.training.precision import resolve
 
-    config = run_config(case, "fp32" if precision == "auto32" else precision, side == "compiled")
+    config = run_config(case, precision, side == "compiled")
     world = distributed.start("auto")
     device = world.device
     built = build(config)
