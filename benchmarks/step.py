@@ -98,7 +98,7 @@ def work_on(side: str, case: Case, precision: str, link: Connection) -> None:
         tune_host(device, False)
         folder = Path(tempfile.mkdtemp())
         source = open_source(config.data, built.modality)
-        trainer = Trainer(config, built, source, plan, world, folder, None, None)
+        trainer = Trainer(config, built, source, plan, world, folder, numbers, None, None)
 
         def step(number: int, images: torch.Tensor, views: Any) -> None:
             trainer._train_step(Work(number, (Micro(images, views),), ()))

@@ -81,13 +81,17 @@ class DropPath(nn.Module):
     def __init__(self, rate: float) -> None:
         super().__init__()
         self.rate = rate
+        self.drops = rate > 0.0
+        # A tensor, since compiled code would be made anew for every number.
+        self.keep: Tensor
+        self.register_buffer("keep", torch.tensor(1.0 - rate), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, n, D] -> [B, n, D], kept samples scaled so that the mean stays."""
-        if not self.training or self.rate == 0.0:
+        if not (self.training and self.drops):
             return x
-        keep = 1.0 - self.rate
-        return x * x.new_empty(x.shape[0], 1, 1).bernoulli_(keep) / keep
+        kept = torch.bernoulli(self.keep.expand(x.shape[0], 1, 1)) / self.keep
+        return x * kept.to(x.dtype)
 
 
 class Block(nn.Module):

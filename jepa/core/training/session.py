@@ -20,6 +20,7 @@ from jepa.core.training.distributed import World
 from jepa.core.training.host import tune_host
 from jepa.core.training.observer import Outcome, RunView
 from jepa.core.training.plan import Plan
+from jepa.core.training.precision import Precision
 from jepa.core.training.resume import config_differences
 from jepa.core.training.runfolder import RunFolder
 from jepa.core.training.signals import StopRequest
@@ -114,10 +115,11 @@ def _train(
     request: StopRequest,
 ) -> Outcome:
     built, source, plan = prepared
-    watch = _watch(config, folder, world, prepared, resume) if world.is_first else None
+    numbers = _precision(config, world, prepared, resume)
+    watch = _watch(config, folder, world, prepared, resume, numbers) if world.is_first else None
     outcome: Outcome = "failed"
     try:
-        trainer = Trainer(config, built, source, plan, world, folder.path, resume, watch)
+        trainer = Trainer(config, built, source, plan, world, folder.path, numbers, resume, watch)
         if watch is not None:
             watch.start()
         outcome = trainer.run(request)
@@ -182,20 +184,41 @@ def _resumable(
     return found
 
 
+def _precision(
+    config: RunConfig, world: World, prepared: Prepared, resume: Checkpoint | None
+) -> Precision:
+    """What the steps are computed in; under `auto` a run keeps to what it began with.
+
+    `auto` depends on the machine and on the share of each process, which may differ on resuming.
+    """
+    built, plan = prepared.built, prepared.plan
+    chosen = precision.resolve(
+        config.train.precision,
+        world.device,
+        dim=built.model.backbone.dim,
+        rows=plan.micro * built.grid.size,
+    )
+    if resume is None or config.train.precision != "auto":
+        return chosen
+    begun = state.read_progress(resume).precision
+    if begun != chosen and world.is_first:
+        print(
+            f"jepa: the run began in {begun} and goes on in it; train.precision=auto would choose "
+            f"{chosen} here",
+            file=sys.stderr,
+        )
+    return begun
+
+
 def _watch(
     config: RunConfig,
     folder: RunFolder,
     world: World,
     prepared: Prepared,
     resume: Checkpoint | None,
+    numbers: Precision,
 ) -> Watch:
     built, plan, device = prepared.built, prepared.plan, world.device
-    numbers = precision.resolve(
-        config.train.precision,
-        device,
-        dim=built.model.backbone.dim,
-        rows=plan.micro * built.grid.size,
-    )
     run = RunView(
         config=config,
         output=folder.path,

@@ -7,7 +7,7 @@ import json
 import platform
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import attrs
 from torch import Tensor
@@ -18,6 +18,7 @@ from jepa.core.model import JEPA
 from jepa.core.settings import parts, unstructure
 from jepa.core.training.checkpoint import Checkpoint, read_document, save
 from jepa.core.training.optimizer import Optimizer
+from jepa.core.training.precision import Precision
 from jepa.core.training.resume import CONFIG_DOCUMENT
 from jepa.core.training.tensorfile import load_into, read_tensors
 
@@ -41,7 +42,7 @@ class Progress:
     samples: int
     fingerprint: str
     processes: int
-    precision: str
+    precision: Precision = attrs.field(validator=attrs.validators.in_(get_args(Precision)))
     meters: Mapping[str, float]
 
 

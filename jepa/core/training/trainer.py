@@ -32,6 +32,7 @@ from jepa.core.training.meters import Clock, Meters, memory_gib
 from jepa.core.training.observer import Outcome
 from jepa.core.training.optimizer import Optimizer
 from jepa.core.training.plan import Plan
+from jepa.core.training.precision import Precision
 from jepa.core.training.signals import StopRequest
 from jepa.core.training.watch import Watch
 from jepa.core.training.wrapping import apart, wrap
@@ -49,6 +50,7 @@ class Trainer:
         plan: how steps are shared out.
         world: this process among the others.
         folder: of the run.
+        numbers: the precision that steps are computed in.
         resume: the checkpoint to go on from, or None.
         watch: the observers; None on all but the first process.
     """
@@ -61,6 +63,7 @@ class Trainer:
         plan: Plan,
         world: World,
         folder: Path,
+        numbers: Precision,
         resume: Checkpoint | None,
         watch: Watch | None,
     ) -> None:
@@ -68,12 +71,7 @@ class Trainer:
         self.world, self.folder, self.watch = world, folder, watch
         self.device = world.device
         self.model = built.model.to(self.device).train()
-        self.precision = precision.resolve(
-            config.train.precision,
-            self.device,
-            dim=built.model.backbone.dim,
-            rows=plan.micro * built.grid.size,
-        )
+        self.precision = numbers
         self.schedules = plan.schedules
         self.total_steps = self.schedules.total_steps
         self.optimizer = Optimizer(self.model, config.optim)

@@ -13,6 +13,7 @@ from PIL import Image
 from tiny_run import checkpoint_steps, exact, marks, records, train, weights
 
 from jepa.core.errors import CheckpointError, DataError, JepaError, TrainingError
+from jepa.core.training import precision
 from jepa.core.training.runfolder import RunFolder
 
 PICTURES = 40
@@ -54,6 +55,22 @@ def from_folder(pictures: Path) -> tuple[str, ...]:
 
 
 # --- what may go on -----------------------------------------------------------------------------
+
+
+def test_a_run_keeps_the_precision_that_it_began_with(tmp_path, monkeypatch, capsys):
+    """`auto` looks at the machine and at each process's share, and both may change."""
+    auto = ("train.precision=auto", "train.max_steps=4", "train.epochs=1", "optim.warmup_epochs=0")
+    for numbers in ("bf16", "fp32"):
+        output = tmp_path / numbers
+        monkeypatch.setattr(precision, "resolve", lambda *_, numbers=numbers, **how: numbers)
+        train(tmp_path / "whole", *auto)
+        train(output, *auto, "train.max_steps=2")
+        assert capsys.readouterr().err == ""
+        monkeypatch.setattr(precision, "resolve", lambda *_, **how: "fp32")
+        train(output, *auto)
+        assert weights(output, 4) == weights(tmp_path / "whole", 4)
+        assert ("the run began in bf16" in capsys.readouterr().err) == (numbers == "bf16")
+        shutil.rmtree(tmp_path / "whole")
 
 
 def test_a_config_that_differs_is_refused_with_its_keys(run):

@@ -49,7 +49,8 @@ def trainer(output: Path, *overrides: str) -> Iterator[Trainer]:
     with FakeTensorMode(allow_non_fake_inputs=True) as mode:
         without_data(built.model, mode)
         built.model.to = lambda device: built.model  # it is there, and torch cannot swap fakes
-        made = Trainer(config, built, source, plan, ALONE, output, None, None)
+        numbers = "bf16" if config.train.precision == "bf16" else "fp32"
+        made = Trainer(config, built, source, plan, ALONE, output, numbers, None, None)
         # On the CPU the trainer reads by design, since there is nothing to wait for.
         made.device = torch.device("meta")
         made.save = lambda: None  # type: ignore[method-assign]
@@ -105,7 +106,7 @@ def test_workers_share_the_cores_of_their_machine(
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(8))
     config = tiny("train.max_steps=2", f"data.workers={setting}")
     built, source, plan = session.prepare(config, ALONE)
-    made = Trainer(config, built, source, plan, ALONE, tmp_path, None, None)
+    made = Trainer(config, built, source, plan, ALONE, tmp_path, "fp32", None, None)
     # One of many machines: what the others do takes none of its cores.
     made.world = attrs.evolve(ALONE, size=128, local_size=local)
     made.device = torch.device(device)
