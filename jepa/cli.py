@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import os
 import sys
 from collections.abc import Sequence
 
 import jepa
 from jepa.core.errors import ConfigError, JepaError
+from jepa.core.files import hush
 
 COMMANDS = ("train", "check", "masks", "report", "plugins")
 """In the order of the help text."""
@@ -21,7 +21,8 @@ COMMANDS = ("train", "check", "masks", "report", "plugins")
 _DESCRIPTION = """\
 Train joint-embedding predictive architectures on any modality: one engine, every part a plugin.
 
-exit codes: 0 done, 1 failed, 2 wrong arguments or config, 130 interrupted"""
+exit codes: 0 done, 1 failed (data, checkpoints, training), 2 wrong arguments or config,
+130 interrupted"""
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -57,7 +58,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parse(argv)
     try:
         code: int = args.run(args)
-        sys.stdout.flush()
+        if sys.stdout is not None:  # closed by the shell: `>&-`
+            sys.stdout.flush()
     except JepaError as error:
         print(f"jepa: {error}", file=sys.stderr)
         return 2 if isinstance(error, ConfigError) else 1
@@ -65,8 +67,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("jepa: interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:
-        # Whoever read our output went away (`| head`); the interpreter's own last flush must not
-        # fail on the closed pipe.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        hush(sys.stdout)
+        return 1
+    except OSError as error:
+        print(f"jepa: {error}", file=sys.stderr)
+        _drop_output()
         return 1
     return code
+
+
+def _drop_output() -> None:
+    """Where output cannot be written (a full disk), the interpreter's last flush must not fail."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:
+        hush(sys.stdout)

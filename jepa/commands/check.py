@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from jepa.commands.train import add_config_arguments
+from jepa.commands.arguments import add_config_arguments, count
 from jepa.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_config_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print an object")
     parser.add_argument(
-        "--nproc", type=int, default=1, metavar="N", help="processes that share a step [1]"
+        "--nproc", type=count, default=1, metavar="N", help="processes that share a step [1]"
     )
 
 
@@ -31,11 +31,11 @@ def run(args: argparse.Namespace) -> int:
 
     from jepa.core.build import make_samplers
     from jepa.core.config import load_run
-    from jepa.core.training.cost import count
+    from jepa.core.training import cost as costs
     from jepa.core.training.plan import Plan
 
     config = load_run(args.config, args.overrides, args.modality)
-    cost = count(config)
+    cost = costs.count(config)
     # Data are not opened, so a plan is made for one epoch's worth of samples.
     plan = Plan(config, 0, args.nproc, config.train.global_batch)
     notes = _notes(plan, make_samplers(config, cost.grid))
@@ -71,11 +71,12 @@ def run(args: argparse.Namespace) -> int:
         )
     print(f"FLOPs        {cost.flops_per_sample / 1e9:.2f} G a training sample")
     print(
-        f"memory       about {gib['fp32']:.1f} GiB in fp32, {gib['bf16']:.1f} GiB in bf16, on each "
-        f"process at micro-steps of {plan.micro}"
+        f"memory       about {_memory(gib['fp32'])} in fp32, {_memory(gib['bf16'])} in bf16, on "
+        f"each process at micro-steps of {plan.micro}"
     )
     for note in notes:
-        print(f"note         on {args.nproc} processes, {note}")
+        on = "1 process" if args.nproc == 1 else f"{args.nproc} processes"
+        print(f"note         on {on}, {note}")
     return 0
 
 
@@ -86,6 +87,10 @@ def _notes(plan: Plan, samplers: Sequence[MaskSampler]) -> list[str]:
     except ConfigError as error:
         return [str(fault) for fault in error.faults]
     return []
+
+
+def _memory(gib: float) -> str:
+    return f"{gib:.1f} GiB" if gib >= 1 else f"{gib * 1024:.0f} MiB"
 
 
 def _count(numbers: int) -> str:

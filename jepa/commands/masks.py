@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jepa.commands.train import add_config_arguments
+from jepa.commands.arguments import add_config_arguments, count, name
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -19,27 +19,44 @@ if TYPE_CHECKING:
 
 HELP = "draw sampled masks over real inputs, and how often each place is context or target"
 
+_STDOUT = "-"
+_FORMATS = (".png", ".pdf", ".svg", ".jpg")
 
-def _count(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"found {text}, allowed: 1 or more")
-    return number
+
+def _picture(text: str) -> Path:
+    """A file whose ending names a format."""
+    path = Path(name(text))
+    if path.suffix.lower() not in _FORMATS:
+        raise argparse.ArgumentTypeError(
+            f"found '{text}', allowed: a file that ends in {', '.join(_FORMATS)}"
+        )
+    return path
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     add_config_arguments(parser)
     parser.add_argument(
-        "--output", type=Path, metavar="FILE", required=True, help="picture to write (.png, .pdf)"
+        "--output",
+        type=_picture,
+        metavar="FILE",
+        required=True,
+        help=f"picture to write ({', '.join(_FORMATS)})",
     )
     parser.add_argument(
-        "--samples", type=_count, default=8, metavar="N", help="rows of the picture [8]"
+        "--samples", type=count, default=8, metavar="N", help="rows of the picture [8]"
     )
     parser.add_argument(
-        "--batches", type=_count, default=200, metavar="N", help="steps that are counted [200]"
+        "--batches", type=count, default=200, metavar="N", help="steps that are counted [200]"
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there")
+    parser.add_argument(
+        "--json",
+        type=name,
+        nargs="?",
+        const=_STDOUT,
+        metavar="FILE",
+        help="write the numbers there; without FILE, print them and nothing else",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -49,13 +66,19 @@ def run(args: argparse.Namespace) -> int:
     from jepa.core.config import load_run
 
     config = load_run(args.config, args.overrides, args.modality)
+    # Before the masks are drawn, which takes a while.
+    for path in (args.output, args.json):
+        if path is not None:
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
     grid, coverages = draw_masks(config, args.output, args.samples, args.batches)
+    numbers = json.dumps(_numbers(config, grid, coverages), indent=2)
+    if args.json == _STDOUT:
+        print(numbers)
+        return 0
     print(_text(config, grid, coverages))
     print(f"picture      {args.output}")
     if args.json is not None:
-        args.json.parent.mkdir(parents=True, exist_ok=True)
-        told = _numbers(config, grid, coverages)
-        args.json.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+        Path(args.json).write_text(f"{numbers}\n", encoding="utf-8")
         print(f"numbers      {args.json}")
     return 0
 
@@ -67,7 +90,7 @@ def draw_masks(
 
     Args:
         config: of the run.
-        output: picture to write; its folder is made where it is missing.
+        output: picture to write, in a folder that exists.
         samples: rows of the picture, at most.
         batches: steps that are counted.
 
@@ -97,7 +120,6 @@ def draw_masks(
         coverage = measure(sampler, grid, seed=seed, steps=batches, global_batch=batch, view=view)
         views.append(View(config.masks[view].name, masks, coverage))
 
-    output.parent.mkdir(parents=True, exist_ok=True)
     draw(pictures, grid, views, output)
     return grid, [view.coverage for view in views]
 

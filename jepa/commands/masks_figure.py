@@ -15,6 +15,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.gridspec import SubplotSpec
+from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from jepa.core.coverage import Coverage
@@ -161,6 +162,8 @@ def _map(
     slices = " x ".join(grid.axes[:-2])
     beside = f" (slices of {slices} side by side)" if slices else ""
     axes.set_xlabel(grid.axes[-1] + beside, fontsize=9)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     if grid.ndim > 1:
         axes.set_ylabel(grid.axes[-2], fontsize=9)
     else:

@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from jepa.commands.arguments import count, folder, name
+
 if TYPE_CHECKING:
     import torch
 
@@ -25,13 +27,6 @@ needs labels: a source with two labelled splits. Pictures need none."""
 _PICTURED = 10
 
 
-def _count(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"found {text}, allowed: 1 or more")
-    return number
-
-
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.epilog = _EPILOG
@@ -42,17 +37,23 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="RUN",
         help="folder that `jepa train` wrote, or a checkpoint",
     )
-    parser.add_argument("--output", type=Path, metavar="DIR", help="where to write [RUN/report]")
     parser.add_argument(
-        "--train-samples", type=_count, default=10000, metavar="N", help="at most [10000]"
+        "overrides",
+        nargs="*",
+        metavar="data.key=value",
+        help="where the samples lie now, such as data.root=/data/pictures",
+    )
+    parser.add_argument("--output", type=folder, metavar="DIR", help="where to write [RUN/report]")
+    parser.add_argument(
+        "--train-samples", type=count, default=10000, metavar="N", help="at most [10000]"
     )
     parser.add_argument(
-        "--test-samples", type=_count, default=2000, metavar="N", help="at most [2000]"
+        "--test-samples", type=count, default=2000, metavar="N", help="at most [2000]"
     )
-    parser.add_argument("--train-split", default="train", metavar="NAME", help="to fit on [train]")
-    parser.add_argument("--test-split", default="test", metavar="NAME", help="to score on [test]")
+    parser.add_argument("--train-split", type=name, metavar="NAME", help="to fit on [train]")
+    parser.add_argument("--test-split", type=name, metavar="NAME", help="to score on [test]")
     parser.add_argument(
-        "--random-inits", type=_count, default=1, metavar="N", help="seeds of random weights [1]"
+        "--random-inits", type=count, default=1, metavar="N", help="seeds of random weights [1]"
     )
 
 
@@ -72,9 +73,9 @@ def run(args: argparse.Namespace) -> int:
     from jepa.evaluation.loading import device_of, find_checkpoint, load_backbone
 
     checkpoint = find_checkpoint(args.run_folder)
-    frozen = load_backbone(checkpoint.path)
-    folder = _run_folder(args.run_folder)
-    output: Path = args.output or folder / "report"
+    frozen = load_backbone(checkpoint.path, args.overrides)
+    run_folder = _run_folder(args.run_folder)
+    output: Path = args.output or run_folder / "report"
     output.mkdir(parents=True, exist_ok=True)
     device = device_of(frozen.config)
     tune_host(device, deterministic=False)
@@ -83,18 +84,24 @@ def run(args: argparse.Namespace) -> int:
 
     comparison: Comparison | None = None
     try:
-        splits = labelled_splits(frozen.config, frozen.modality, args.train_split, args.test_split)
+        splits = labelled_splits(
+            frozen.config, frozen.modality, args.train_split or "train", args.test_split or "test"
+        )
     except DataError as error:
+        if args.train_split or args.test_split:
+            raise
         console.print(f"no probes: they need two labelled splits, but {error}", soft_wrap=True)
         shown = open_source(frozen.config.data, frozen.modality)
     else:
         shown = splits.test
         comparison = _compare(args, frozen, splits, device)
-        console.print(table(comparison))
+        shown_table = table(comparison)
+        wide = console.measure(shown_table, options=console.options.update(width=200)).maximum
+        console.print(shown_table, width=max(console.width, wide), crop=False)
 
-    pictures = _draw(frozen, shown, folder, output, device)
+    pictures = _draw(frozen, shown, run_folder, output, device)
     if len(pictures) < 3:
-        console.print(f"no loss curve: {folder} has no metrics.jsonl (observer jsonl)")
+        console.print(f"no loss curve: {run_folder} has no metrics.jsonl (observer jsonl)")
     told = {
         "checkpoint": str(checkpoint.path),
         "step": checkpoint.step,
@@ -110,6 +117,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _run_folder(path: Path) -> Path:
     """The training folder, where `path` is it or one of its checkpoints."""
+    path = path.resolve()
     return path.parent.parent if path.parent.name == "checkpoints" else path
 
 
@@ -129,7 +137,8 @@ def _compare(
         test_samples=args.test_samples,
         random_inits=args.random_inits,
     )
-    return compare(found, {"k-NN": Knn(Knn.Config()), "linear": Linear(Linear.Config())})
+    protocols = {"k-NN": Knn(Knn.Config()), "linear": Linear(Linear.Config())}
+    return compare(found, protocols, len(splits.train.classes))
 
 
 def _draw(

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from jepa.commands.arguments import add_config_arguments, count, folder
 from jepa.core.errors import ConfigError, JepaError
 from jepa.core.training import launch
 from jepa.core.training.signals import StopRequest
@@ -19,24 +20,13 @@ HELP = "train a model, or go on where the output folder's newest checkpoint stan
 _EPILOG = """\
 examples:
   jepa train --config image/quickstart --output runs/first
-  jepa train --modality image --config configs/image/vith14.yaml data.root=/data/imagenet/train
+  jepa train --modality image --config configs/image/vith14.yaml --nproc 8 train.accumulate=2
   jepa train --config image/vitb16 --nproc 8 train.global_batch=1024 optim.lr=5e-4
-  torchrun --nproc-per-node=8 -m jepa train --config image/vitb16
+  torchrun --nproc-per-node=8 -m jepa train --config image/vitb16 train.accumulate=2
 
 key=value sets any key of the config; a value is YAML. The data path is data.root, or JEPA_DATA.
 SIGTERM, SIGINT and SIGUSR1 save and exit 0, and leave OUTPUT/INTERRUPTED; a finished run leaves
 OUTPUT/COMPLETED. The same command again goes on."""
-
-
-def add_config_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what every command that reads a config takes."""
-    parser.add_argument(
-        "--config", metavar="FILE", help="a path, or the name of a shipped config (image/vith14)"
-    )
-    parser.add_argument("--modality", help="must agree with the file's; either may be absent")
-    parser.add_argument(
-        "overrides", nargs="*", metavar="key=value", help="settings that go before the file's"
-    )
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -44,9 +34,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.epilog = _EPILOG
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     add_config_arguments(parser)
-    parser.add_argument("--output", metavar="DIR", help="folder of the run [runs/NAME of config]")
     parser.add_argument(
-        "--nproc", type=int, metavar="N", help="processes on this machine (GPUs, or CPU shares)"
+        "--output", type=folder, metavar="DIR", help="folder of the run [runs/NAME of config]"
+    )
+    parser.add_argument(
+        "--nproc", type=count, metavar="N", help="processes on this machine (GPUs, or CPU shares)"
     )
     parser.add_argument(
         "--dry-run",
@@ -75,7 +67,7 @@ def _train(args: argparse.Namespace, request: StopRequest) -> int:
     from jepa.core.training import distributed, session
 
     config = load_run(args.config, args.overrides, args.modality)
-    output = Path(args.output) if args.output else Path("runs") / _name(args)
+    output: Path = args.output or Path("runs") / _name(args)
     world = distributed.start(config.train.device)
     code = 1
     try:
@@ -94,7 +86,7 @@ def _train(args: argparse.Namespace, request: StopRequest) -> int:
             if world.is_first:
                 print(f"{outcome}: {output}", flush=True)
         code = 0
-    except JepaError as error:
+    except (JepaError, OSError) as error:
         if world.size == 1:
             raise
         # Others may still wait for this process, so it must end here and now.
@@ -111,11 +103,12 @@ def _name(args: argparse.Namespace) -> str:
 def _plan_text(prepared: Prepared, output: Path) -> str:
     plan, grid = prepared.plan, prepared.built.grid
     lines = [
-        f"data        {len(prepared.source)} samples",
+        f"data        {len(prepared.source)} samples ({plan.config.data.source.name}"
+        + (f", {plan.config.data.root})" if plan.config.data.root else ")"),
         f"grid        {grid}, {grid.size} tokens",
         f"steps       {plan.schedules.total_steps}, {plan.steps_per_epoch} an epoch",
-        f"step        {plan.global_batch} samples: {plan.processes} processes x "
-        f"{plan.config.train.accumulate} micro-steps x {plan.micro}",
+        f"step        {plan.global_batch} samples = {plan.processes} (processes) x "
+        f"{plan.config.train.accumulate} (micro-steps) x {plan.micro}",
         f"output      {output}" + (" (goes on)" if (output / "checkpoints").is_dir() else ""),
         "nothing was trained or written (--dry-run)",
     ]

@@ -14,6 +14,7 @@ from jepa.core.errors import ConfigError, Fault, PluginError
 from jepa.core.overrides import apply_override, apply_overrides, differences, flatten, merge
 from jepa.core.settings import (
     EncoderPart,
+    FieldError,
     MaskSamplerPart,
     ModalityPart,
     ObjectivePart,
@@ -86,6 +87,14 @@ class DataConfig:
     """Share of undecodable samples above which the run stops."""
     cache: Path | None = None
     """Folder for indices; None: JEPA_CACHE, or the user's cache folder."""
+
+    def __attrs_post_init__(self) -> None:
+        if self.root is not None and not self.source.cls.takes_root:
+            raise FieldError(
+                "root",
+                f"found {show(str(self.root))}, but the source '{self.source.name}' brings its own "
+                "samples; name another source, such as data.source=folder, or leave data.root out",
+            )
 
 
 @attrs.frozen(kw_only=True)
@@ -168,16 +177,29 @@ class RunConfig:
     train: TrainConfig
     optim: OptimConfig = attrs.field(factory=OptimConfig)
     checkpoint: CheckpointConfig = attrs.field(factory=CheckpointConfig)
-    observers: tuple[ObserverPart, ...] = ()
+    observers: tuple[ObserverPart, ...] = attrs.field(
+        default=(),
+        validator=check("each observer once", lambda v: len({part.plugin for part in v}) == len(v)),
+    )
 
 
 def from_environment(raw: Mapping[str, Any]) -> dict[str, Any]:
-    """`data.root` from JEPA_DATA where neither the file nor an override sets it."""
+    """`data.root` from JEPA_DATA where nothing else sets it and the source reads it."""
     root = os.environ.get("JEPA_DATA")
     data = {} if raw.get("data") is None else raw["data"]
-    if root and isinstance(data, Mapping) and data.get("root") is None:
-        return {**raw, "data": {**data, "root": root}}
-    return dict(raw)
+    if not (root and isinstance(data, Mapping) and data.get("root") is None):
+        return dict(raw)
+    return {**raw, "data": {**data, "root": root}} if _takes_root(data) else dict(raw)
+
+
+def _takes_root(data: Mapping[str, Any]) -> bool:
+    """Whether the source that the settings name reads `data.root`; unknown ones fail later."""
+    source = data.get("source")
+    name = source.get("name") if isinstance(source, Mapping) else source
+    try:
+        return bool(registry.load(registry.find("source", str(name))).takes_root)
+    except PluginError:
+        return True
 
 
 def layer(
@@ -227,6 +249,8 @@ def load_run(
         ConfigError: with every fault at once.
     """
     raw, where = read_file(file) if file is not None else ({}, "config")
+    if file is not None and overrides:
+        where = f"{where} and key=value"
     try:
         settings = layer(raw, overrides, modality)
     except ConfigError as error:

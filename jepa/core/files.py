@@ -9,7 +9,17 @@ import socket
 import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TextIO
+
+
+def hush(stream: TextIO) -> None:
+    """Send a stream whose reader went away (`| head`) to nowhere, for good.
+
+    Else every later write would fail, and the interpreter's own last flush too.
+    """
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
 
 
 def fsync_dir(folder: Path) -> None:

@@ -5,7 +5,6 @@ A score means little alone: a random network is a fair set of features, and so a
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 
 import attrs
@@ -62,19 +61,19 @@ class Comparison:
     classes: int
     rows: tuple[Row, ...]
 
-    def to_json(self) -> str:
-        """Indented JSON."""
-        return json.dumps(attrs.asdict(self), indent=2)
-
 
 def compare(
-    candidates: Sequence[Candidate], protocols: Mapping[str, Protocol], seed: int = 0
+    candidates: Sequence[Candidate],
+    protocols: Mapping[str, Protocol],
+    classes: int,
+    seed: int = 0,
 ) -> Comparison:
     """Score every candidate by every protocol; differences are to the first candidate.
 
     Args:
         candidates: on the same samples in the same order.
         protocols: by name.
+        classes: that the sources tell apart, whether drawn or not.
         seed: of what protocols and intervals draw.
     """
     rows: list[Row] = []
@@ -98,7 +97,7 @@ def compare(
     return Comparison(
         train_samples=len(known),
         test_samples=len(asked),
-        classes=int(known.max()) + 1,
+        classes=classes,
         rows=tuple(rows),
     )
 

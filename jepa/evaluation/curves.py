@@ -8,11 +8,14 @@ from typing import NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from jepa.core.errors import DataError
 
 _SMOOTHED = 50
 """The smooth curve averages over about a fiftieth of the run."""
+_FEW = 30
+"""Fewer points than these are marked, since a line through one point shows nothing."""
 
 
 class Curve(NamedTuple):
@@ -49,8 +52,12 @@ def loss_curve(loss: Curve, lr: Curve, loss_name: str) -> Figure:
     """Training loss above, learning rate below, over the same steps."""
     figure = Figure(figsize=(8, 5.5), dpi=150, layout="constrained")
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
-    upper.plot(*loss, color="#9ecae1", linewidth=0.8, label="at each logged step")
-    upper.plot(loss.steps, _smooth(loss.values), color="#08519c", linewidth=2, label="running mean")
+    few = "o" if len(loss.steps) < _FEW else None
+    upper.plot(*loss, color="#9ecae1", linewidth=0.8, marker=few, label="mean of each log interval")
+    upper.plot(
+        loss.steps, _smooth(loss.values), color="#08519c", linewidth=2, marker=few, markersize=3,
+        label="running mean",
+    )  # fmt: skip
     upper.set_ylabel(f"training loss ({loss_name})")
     upper.set_ylim(bottom=0)
     upper.set_title(
@@ -58,7 +65,8 @@ def loss_curve(loss: Curve, lr: Curve, loss_name: str) -> Figure:
         fontsize=9,
     )
     upper.legend(frameon=False)
-    lower.plot(*lr, color="#a63603", linewidth=2)
+    lower.plot(*lr, color="#a63603", linewidth=2, marker=few, markersize=3)
+    lower.xaxis.set_major_locator(MaxNLocator(integer=True))
     lower.set_ylabel("learning rate")
     lower.set_xlabel("optimizer step")
     lower.set_ylim(bottom=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,8 +11,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from jepa.core.build import make_backbone, make_modality
-from jepa.core.config import RunConfig, parse_yaml
-from jepa.core.errors import CheckpointError
+from jepa.core.config import RunConfig, apply_overrides, parse_yaml
+from jepa.core.errors import CheckpointError, ConfigError
 from jepa.core.interfaces import no_grad_eval
 from jepa.core.modality import Modality
 from jepa.core.model import Backbone
@@ -37,6 +38,7 @@ def find_checkpoint(path: Path) -> Checkpoint:
     Raises:
         CheckpointError: there is none, or the one named is damaged.
     """
+    path = path.resolve()
     if (path / CONFIG_DOCUMENT).is_file() and path.name.startswith("step_"):
         wrong = verify(path)
         if wrong:
@@ -53,19 +55,28 @@ def find_checkpoint(path: Path) -> Checkpoint:
     return newest
 
 
-def read_config(checkpoint: Checkpoint) -> RunConfig:
+def read_config(checkpoint: Checkpoint, overrides: Sequence[str] = ()) -> RunConfig:
     """The config that a checkpoint was trained with.
 
+    Args:
+        checkpoint: of the run.
+        overrides: `data.key=value` texts, since samples may have moved.
+
     Raises:
-        ConfigError: it names parts that are not installed, or settings they do not know.
+        ConfigError: it names parts that are not installed, or settings they do not know; or an
+            override is not of the data.
     """
+    strange = [text for text in overrides if not text.startswith("data.")]
+    if strange:
+        raise ConfigError(f"found {strange[0]}, allowed for a trained run: data.key=value")
     where = str(checkpoint.path / CONFIG_DOCUMENT)
-    return structure(
-        parse_yaml(read_document(checkpoint, CONFIG_DOCUMENT), where), RunConfig, where
-    )
+    raw = parse_yaml(read_document(checkpoint, CONFIG_DOCUMENT), where)
+    if overrides and isinstance(raw, Mapping):
+        raw, where = apply_overrides(raw, overrides), f"{where} and key=value"
+    return structure(raw, RunConfig, where)
 
 
-def load_backbone(run_or_checkpoint: Path | str) -> Frozen:
+def load_backbone(run_or_checkpoint: Path | str, overrides: Sequence[str] = ()) -> Frozen:
     """The target encoder of a training folder's newest valid checkpoint, or of one checkpoint.
 
     Where the target is no network, it is the context encoder.
@@ -78,7 +89,7 @@ def load_backbone(run_or_checkpoint: Path | str) -> Frozen:
         ConfigError: see `read_config`.
     """
     checkpoint = find_checkpoint(Path(run_or_checkpoint))
-    config = read_config(checkpoint)
+    config = read_config(checkpoint, overrides)
     modality = make_modality(config)
     backbone = make_backbone(config, modality)
     target = checkpoint.tensor_file("target")

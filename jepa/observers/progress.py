@@ -15,6 +15,7 @@ from rich.progress import BarColumn, TaskProgressColumn, TextColumn
 from rich.progress import Progress as RichProgress
 from rich.text import Text
 
+from jepa.core.files import hush
 from jepa.core.settings import non_negative
 from jepa.core.training.observer import Observer, Outcome, Record, RunView
 
@@ -161,8 +162,11 @@ class Lines:
             self._print(record)
 
     def say(self, line: str) -> None:
-        """Print a line."""
-        print(line, file=self._out, flush=True)
+        """Print a line, as long as somebody reads: training goes on without a reader."""
+        try:
+            print(line, file=self._out, flush=True)
+        except BrokenPipeError:
+            hush(self._out)
 
     def close(self) -> None:
         """Print the last record, if it was passed over."""

@@ -62,7 +62,7 @@ def test_every_shipped_config_is_known() -> None:
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_every_shipped_config_is_sound(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    found = checked(capsys, "--config", name, "data.root=/nowhere")
+    found = checked(capsys, "--config", name)
     assert all(0 < count < found["tokens"] for count in found["context_tokens"])
     assert found["memory_gib"]["bf16"] < found["memory_gib"]["fp32"]
     if name not in KNOWN:
@@ -79,7 +79,7 @@ def test_every_shipped_config_is_sound(name: str, capsys: pytest.CaptureFixture[
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_every_shipped_config_trains_a_step_on_the_meta_device(name: str) -> None:
-    config = load_run(name, ["data.root=/nowhere"])
+    config = load_run(name)
     plan = Plan(config, 0, config.train.global_batch, 10 * config.train.global_batch)
     with torch.device("meta"):
         built = build(config)

@@ -125,3 +125,17 @@ def test_context_is_shown_and_each_target_has_its_colour(tmp_path, grid, height,
     veiled = (3 - shown) * 5 / 6
     green_pixels, veiled_pixels = near(pixels, GREEN), near(pixels, (95, 134, 129))
     assert green_pixels / veiled_pixels == pytest.approx(shown / veiled, rel=0.1)
+
+
+def test_numbers_on_the_terminal_are_json_alone(tmp_path, capsys):
+    picture = tmp_path / "m.png"
+    assert jepa_masks(*QUICKSTART, "--output", str(picture), "--json") == 0
+    assert json.loads(capsys.readouterr().out)["grid"]["shape"] == [7, 7]
+    assert picture.exists()
+
+
+@pytest.mark.parametrize("output", ["noext", "m.xyz", ""])
+def test_a_picture_needs_an_ending_before_anything_is_drawn(capsys, output):
+    with pytest.raises(SystemExit, match="2"):
+        jepa_masks(*QUICKSTART, "--output", output)
+    assert "--output" in capsys.readouterr().err

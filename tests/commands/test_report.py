@@ -5,12 +5,13 @@ import json
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from jepa.commands import report
 from jepa.core.config import load_run
-from jepa.core.errors import CheckpointError
+from jepa.core.errors import CheckpointError, ConfigError, DataError
 from jepa.core.training import distributed, session
 
 SMALL = [
@@ -75,6 +76,42 @@ def test_without_labels_it_says_so_and_draws(tmp_path, capsys):
     told = json.loads((tmp_path / "run" / "report" / "report.json").read_text())
     assert told["probes"] is None
     assert told["pictures"] == ["pca.png", "masks.png"]
+
+
+def test_samples_that_moved_are_named(tmp_path, capsys):
+    draw = np.random.default_rng(0)
+    for split, number in (("train", 12), ("test", 6)):
+        for place in range(number):
+            folder = tmp_path / "data" / split / "abc"[place % 3]
+            folder.mkdir(parents=True, exist_ok=True)
+            pixels = draw.integers(0, 256, (28, 28), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / f"{place}.png")
+    run = tmp_path / "run"
+    where = ["data.source=class_folders", f"data.cache={tmp_path / 'cache'}", "data.split=train"]
+    train(run, *where, f"data.root={tmp_path / 'data'}")
+    (tmp_path / "data").rename(tmp_path / "moved")
+    with pytest.raises(DataError, match="no such file"):
+        jepa_report(str(run))
+    capsys.readouterr()
+    assert jepa_report(str(run), f"data.root={tmp_path / 'moved'}", "--train-samples", "2") == 0
+    assert "6 test samples of 3 classes" in " ".join(capsys.readouterr().out.split())
+    with pytest.raises(ConfigError, match=r"found model.dim=8, allowed.*data.key=value"):
+        jepa_report(str(run), "model.dim=8")
+
+
+def test_a_split_that_is_asked_for_must_be_there(tmp_path):
+    train(tmp_path / "run")
+    with pytest.raises(DataError, match="found 'foo', allowed: test, train"):
+        jepa_report(str(tmp_path / "run"), "--train-split", "foo")
+    assert not (tmp_path / "run" / "report" / "report.json").exists()
+
+
+def test_a_relative_path_inside_a_run(tmp_path, monkeypatch):
+    train(tmp_path / "run", "data.source=fashion_mnist")
+    monkeypatch.chdir(tmp_path / "run" / "checkpoints" / "step_00000002")
+    few = ["--train-samples", "40", "--test-samples", "20"]
+    assert jepa_report(".", *few) == 0
+    assert (tmp_path / "run" / "report" / "loss_curve.png").exists()
 
 
 def test_a_folder_that_is_no_run(tmp_path):

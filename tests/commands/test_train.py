@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -48,9 +50,15 @@ def test_a_dry_run_checks_and_writes_nothing(tmp_path, monkeypatch, capsys):
     assert jepa_train("--dry-run") == 0
     assert list(tmp_path.iterdir()) == []
     said = capsys.readouterr().out
-    for words in ("8000 samples", "7 x 7", "49 tokens", "2, 1000 an epoch", "runs/quickstart"):
+    for words in (
+        "8000 samples (fashion_mnist)",
+        "7 x 7",
+        "49 tokens",
+        "2, 1000 an epoch",
+        "runs/quickstart",
+    ):
         assert words in said
-    assert "1 processes x 1 micro-steps x 8" in said
+    assert "8 samples = 1 (processes) x 1 (micro-steps) x 8" in said
 
 
 def test_a_dry_run_leaves_a_run_as_it_is(tmp_path, capsys):
@@ -74,6 +82,7 @@ def test_a_dry_run_leaves_a_run_as_it_is(tmp_path, capsys):
         (["optim.warmup_epochs=10"], 2, "optim.warmup_epochs: found 10 epochs"),
         (["data.source={name: folder}", "data.root=/nowhere"], 1, "/nowhere"),
         (["data.source={name: folder}"], 1, "JEPA_DATA"),
+        (["data.root=/mine"], 2, "the source 'fashion_mnist' brings its own samples"),
         (["train.global_batch=9000"], 1, "lower train.global_batch from 9000 to 8000"),
         (["--modality", "sound"], 2, "--modality says 'sound'"),
     ],
@@ -141,3 +150,49 @@ def test_a_second_interrupt_acts_at_once():
         assert request.received == "SIGINT"
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
+
+
+@pytest.mark.parametrize("wrong", [("--output", ""), ("--nproc", "0"), ("--config", "")])
+def test_arguments_that_say_nothing_are_refused(tmp_path, monkeypatch, capsys, wrong):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit, match="2"):
+        jepa_train(*wrong)
+    assert wrong[0] in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_goes_on_when_nobody_reads_its_lines_any_more(tmp_path):
+    """`jepa train | tee log`, and tee dies: nothing of the run may be lost."""
+    talkative = (
+        "train.max_steps=40",
+        "train.log_every=1",
+        "observers=[{name: progress, every_s: 0}]",
+    )
+    command = [sys.executable, "-m", "jepa", "train", "--config", "image/quickstart"]
+    process = subprocess.Popen(
+        [*command, "--output", str(tmp_path / "run"), *TINY, *talkative],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline().startswith("step 1/40")
+        process.stdout.close()
+        said = process.stderr.read()
+        assert process.wait() == 0, said
+    assert "Traceback" not in said
+    assert (tmp_path / "run" / "COMPLETED").exists()
+    assert (tmp_path / "run" / "checkpoints" / "step_00000040").exists()
+
+
+def test_what_the_system_refuses_is_one_line(tmp_path, monkeypatch, capsys):
+    from jepa.core.training import session
+
+    def refused(*_, **__):
+        raise OSError(27, "File too large", str(tmp_path / "events"))
+
+    monkeypatch.setattr(session, "train", refused)
+    assert jepa_train("--output", str(tmp_path / "run")) == 1
+    assert capsys.readouterr().err == f"jepa: [Errno 27] File too large: '{tmp_path / 'events'}'\n"

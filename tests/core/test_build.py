@@ -41,7 +41,7 @@ def test_shipped_configs_have_the_recipe_s_sizes(
     name, dim, depth, mlp, patch, predictor_depth, grid
 ):
     with torch.device("meta"):
-        built = build(load_run(f"image/{name}", ["data.root=/nowhere"]))
+        built = build(load_run(f"image/{name}"))
 
     def count(module):
         return sum(p.numel() for p in module.parameters())

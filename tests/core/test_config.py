@@ -339,6 +339,26 @@ def test_the_environment_hides_no_fault(tmp_path, monkeypatch):
         load_run(write(tmp_path, "{modality: toy, data: 3}"))
 
 
+def test_a_source_that_brings_its_samples_refuses_a_root(monkeypatch):
+    with pytest.raises(ConfigError, match=r"data.root: found '/mine', but the source 'fashion_m"):
+        load_run("image/quickstart", ["data.root=/mine"])
+    monkeypatch.setenv("JEPA_DATA", "/env")  # meant for other runs
+    assert load_run("image/quickstart").data.root is None
+    assert load_run("image/quickstart", ["data.source=folder"]).data.root == Path("/env")
+
+
+def test_an_observer_stands_once():
+    with pytest.raises(ConfigError, match=r"observers: .* allowed: each observer once"):
+        load_run("image/quickstart", ["observers=[jsonl, progress, {name: jsonl}]"])
+
+
+def test_a_fault_says_that_it_may_stand_on_the_command_line():
+    with pytest.raises(ConfigError, match=r"quickstart.yaml and key=value: optim.lr: found 'fast'"):
+        load_run("image/quickstart", ["optim.lr=fast"])
+    with pytest.raises(ConfigError, match=r"and key=value: train.log_every: found 0"):
+        load_run("image/quickstart", ["train.log_every=0"])
+
+
 # --- files and differences -----------------------------------------------------------------
 
 

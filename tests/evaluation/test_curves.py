@@ -36,4 +36,11 @@ def test_the_figure_plots_the_values_and_names_its_axes():
     assert mean.get_ydata()[100] == pytest.approx(loss.values[96:105].mean())
     assert np.array_equal(lower.lines[0].get_ydata(), steps / 1e6)
     assert upper.get_ylabel() == "training loss (smooth_l1)"
+    assert raw.get_marker() == "None"
     assert (lower.get_xlabel(), lower.get_ylabel()) == ("optimizer step", "learning rate")
+
+
+def test_a_single_point_is_seen():
+    one = Curve(np.array([3]), np.array([0.5]))
+    figure = loss_curve(one, one, "smooth_l1")
+    assert [line.get_marker() for axis in figure.axes for line in axis.lines] == ["o"] * 3

@@ -49,6 +49,9 @@ class Source(ABC):
     """
 
     Config: ClassVar[type[Any]]
+    takes_root: ClassVar[bool] = True
+    """Whether samples lie at `data.root`. A source that brings its own says no, and a root is then
+    refused rather than passed over; JEPA_DATA is meant for other runs."""
 
     @abstractmethod
     def __len__(self) -> int:

@@ -181,6 +181,12 @@ def _resumable(
             f"{folder.path} holds a run of another config (step {found.step}); it differs in\n"
             f"{listed}\nChoose another --output, or go on all the same with --allow-config-change"
         )
+    asked = prepared.plan.schedules.total_steps
+    if found.step > asked:
+        raise CheckpointError(
+            f"{folder.path} holds a run of {found.step} steps already, more than the {asked} asked "
+            "for; raise train.max_steps or train.epochs, or choose another --output"
+        )
     return found
 
 

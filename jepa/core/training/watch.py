@@ -67,8 +67,8 @@ class Watch:
 
     Args:
         run: what they may look at.
-        flops_per_second: that the samples of a step are worth at full speed, per sample/s; None
-            where unknown. `perf/mfu` is samples/s times this.
+        utilisation_per_rate: model FLOP utilisation for each sample/s; None where unknown.
+            `perf/mfu` is samples/s times this.
     """
 
     def __init__(self, run: RunView, utilisation_per_rate: float | None) -> None:

@@ -78,7 +78,7 @@ def test_every_step_of_a_short_run(epochs, warmup_epochs, n, scale):
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_published_configs(name):
     epochs, warmup, images = PUBLISHED[name]
-    config = load_run(f"image/{name}", ["data.root=/nowhere"])
+    config = load_run(f"image/{name}")
     n = images // 2048
     found, recipe = Schedules(config.optim, config.train, n), Recipe(epochs, warmup, n)
     assert found.total_steps == epochs * n

@@ -90,6 +90,13 @@ def test_a_config_that_differs_is_refused_with_its_keys(run):
     assert records(run)[-1]["step"] == 6
 
 
+def test_a_run_that_went_further_is_not_called_completed(run):
+    before = weights(run, 4)
+    with pytest.raises(CheckpointError, match="holds a run of 4 steps already, more than the 3"):
+        train(run, "train.max_steps=3")
+    assert weights(run, 4) == before
+
+
 def test_keys_that_cannot_change_a_step_are_free(run):
     free = ("checkpoint.every=3", "data.workers=1", "train.log_every=2", "train.max_bad_steps=7")
     assert train(run, "train.max_steps=6", *free) == "completed"

@@ -21,8 +21,10 @@ class FashionMnist(Source):
     """8000 train and 2000 test images of clothes, 28 x 28 grey, 10 classes.
 
     The first 800 and 200 of each class of Fashion-MNIST (Xiao, Rasul, Vollgraf 2017,
-    arXiv 1708.07747). `data.split` is `train` (the default) or `test`; `data.root` plays no part.
+    arXiv 1708.07747). `data.split` is `train` (the default) or `test`.
     """
+
+    takes_root = False
 
     @attrs.frozen(kw_only=True)
     class Config:

@@ -1,0 +1,40 @@
+"""Arguments that several commands take."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+
+def add_config_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what every command that reads a config takes."""
+    parser.add_argument(
+        "--config",
+        type=name,
+        metavar="FILE",
+        help="a path, or the name of a shipped config (MODALITY/NAME)",
+    )
+    parser.add_argument("--modality", help="must agree with the file's; either may be absent")
+    parser.add_argument(
+        "overrides", nargs="*", metavar="key=value", help="settings that go before the file's"
+    )
+
+
+def count(text: str) -> int:
+    """An argument that counts something: 1 or more."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"found {text}, allowed: 1 or more")
+    return number
+
+
+def name(text: str) -> str:
+    """A path or name that must not be empty, as an unset shell variable would make it."""
+    if not text:
+        raise argparse.ArgumentTypeError("found an empty text, allowed: a path or a name")
+    return text
+
+
+def folder(text: str) -> Path:
+    """A folder to write to."""
+    return Path(name(text))
