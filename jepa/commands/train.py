@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -66,7 +67,12 @@ def _train(args: argparse.Namespace, request: StopRequest) -> int:
     from jepa.core.config import load_run
     from jepa.core.training import distributed, session
 
-    config = load_run(args.config, args.overrides, args.modality)
+    try:
+        config = load_run(args.config, args.overrides, args.modality)
+    except ConfigError:
+        if os.environ.get("RANK", "0") != "0":  # the first process says it for all
+            return 2
+        raise
     output: Path = args.output or Path("runs") / _name(args)
     world = distributed.start(config.train.device)
     code = 1

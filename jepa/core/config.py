@@ -143,7 +143,9 @@ class TrainConfig:
     device: Literal["auto", "cpu", "cuda"] = "auto"
     deterministic: bool = False
     """On CUDA: only deterministic kernels, so that resuming is exact to the bit."""
-    seed: int = attrs.field(default=0, validator=non_negative)
+    seed: int = attrs.field(
+        default=0, validator=check("0 or more, below 2^63", lambda v: 0 <= v < 2**63)
+    )
     log_every: int = attrs.field(default=10, validator=positive)
     max_bad_steps: int = attrs.field(default=20, validator=positive)
     """Steps in a row with a non-finite loss after which the run stops."""

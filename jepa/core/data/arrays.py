@@ -7,7 +7,7 @@ import hashlib
 import zipfile
 import zlib
 from pathlib import Path
-from typing import Any, NamedTuple, final
+from typing import Any, Literal, NamedTuple, final
 
 import attrs
 import numpy as np
@@ -99,10 +99,7 @@ def _read(path: Path, split: str | None, config: Arrays.Config) -> LabelledArray
     if split is not None:
         raise DataError(f"data.split '{split}': {path} holds one array, which has no splits")
     if path.suffix == ".npy":
-        try:
-            return LabelledArrays(np.load(path, mmap_mode="r", allow_pickle=False), None, ())
-        except (ValueError, OSError) as error:
-            raise DataError(f"{path}: cannot be read: {error}") from error
+        return LabelledArrays(_load(path, np.ndarray, mmap_mode="r"), None, ())
     if "idx" in path.name:
         return _read_idx(path)
     raise DataError(
@@ -111,10 +108,21 @@ def _read(path: Path, split: str | None, config: Arrays.Config) -> LabelledArray
     )
 
 
+def _load(path: Path, kind: type[Any], mmap_mode: Literal["r"] | None = None) -> Any:
+    """What numpy reads from a file, if it is of the kind that the file's ending promises."""
+    try:
+        found = np.load(path, mmap_mode=mmap_mode, allow_pickle=False)
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        raise DataError(f"{path}: cannot be read: {error}") from error
+    if not isinstance(found, kind):
+        raise DataError(f"{path}: its content is not what the ending {path.suffix} promises")
+    return found
+
+
 def _read_npz(path: Path, split: str | None, config: Arrays.Config) -> LabelledArrays:
     prefix = f"{split}_" if split is not None else ""
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with _load(path, np.lib.npyio.NpzFile) as file:
             names = list(file.files)
             wanted = prefix + config.samples
             if wanted not in names:
@@ -165,6 +173,8 @@ def _idx_array(path: Path) -> np.ndarray:
     if len(raw) < 4 or raw[:2] != b"\0\0" or raw[2] not in _IDX_TYPES:
         raise DataError(f"{path}: no idx file: it starts with {raw[:4]!r}")
     header = 4 + 4 * raw[3]
+    if len(raw) < header:
+        raise DataError(f"{path}: found {len(raw)} bytes, its header alone takes {header}")
     shape = tuple(np.frombuffer(raw[4:header], dtype=">u4").astype(int))
     dtype = np.dtype(_IDX_TYPES[raw[2]])
     expected = header + int(np.prod(shape)) * dtype.itemsize

@@ -10,6 +10,7 @@ from pathlib import Path
 import attrs
 
 from jepa.core.errors import DataError
+from jepa.core.files import write_atomic
 
 
 @attrs.frozen
@@ -26,14 +27,12 @@ class BadSamples:
     """OUTPUT/bad_samples.jsonl: one line a bad sample, each index once.
 
     A line holds `step` (counted from 0, as the loader counts), `index`, `name`, `reason` and
-    `replaced_by`. Several processes may append to the file at once; each reads what the others
-    have written, so all see one count on a shared file system.
+    `replaced_by`. The first process writes it for all.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._known: set[int] = set()
-        self._read = 0
+        self._known = {line.index for line in self._lines()}
 
     def add(self, step: int, bad: Iterable[BadSample]) -> int:
         """List the samples that are not listed yet; return how many those were.
@@ -41,7 +40,6 @@ class BadSamples:
         Raises:
             DataError: the file cannot be written.
         """
-        self._catch_up()
         new = {sample.index: sample for sample in bad if sample.index not in self._known}
         if new:
             lines = [{"step": step, **attrs.asdict(sample)} for sample in new.values()]
@@ -51,31 +49,27 @@ class BadSamples:
 
     @property
     def count(self) -> int:
-        """How many distinct samples are listed, by all processes."""
-        self._catch_up()
+        """How many distinct samples are listed."""
         return len(self._known)
 
     def cut_back(self, step: int) -> None:
         """Keep what was found before `step` steps were done (lines of steps 0 to step - 1).
 
-        One process does this, before any appends. The file is replaced at once, or not at all.
+        Raises:
+            DataError: the file cannot be written.
         """
-        kept = [line.text for line in self._lines(0)[0] if line.step < step]
+        kept = [line for line in self._lines() if line.step < step]
         if self.path.exists():
-            temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}")
-            with temporary.open("wb") as file:
-                file.write(b"".join(kept))
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(self.path)
-        self._known.clear()
-        self._read = 0
+            try:
+                write_atomic(self.path, b"".join(line.text for line in kept))
+            except OSError as error:
+                raise _unwritable(self.path, error) from error
+        self._known = {line.index for line in kept}
 
-    def excess(self, count: int, seen: int, total: int, max_fraction: float) -> str | None:
+    def excess(self, seen: int, total: int, max_fraction: float) -> str | None:
         """Why the run must stop, or None.
 
         Args:
-            count: distinct bad samples.
             seen: samples that the run has loaded so far.
             total: samples of the data set.
             max_fraction: `data.max_bad_fraction`.
@@ -84,12 +78,12 @@ class BadSamples:
         bad file among the first few stops nothing.
         """
         judged = max(min(total, 1000), min(seen, total))
-        if count <= max_fraction * judged:
+        if self.count <= max_fraction * judged:
             return None
-        reasons = [f"  {line.name}: {line.reason}" for line in self._lines(0)[0][:3]]
+        reasons = [f"  {line.name}: {line.reason}" for line in self._lines()[:3]]
         return "\n".join(
             [
-                f"{count} samples cannot be decoded, {count / judged:.1%} of {judged}; "
+                f"{self.count} samples cannot be decoded, {self.count / judged:.1%} of {judged}; "
                 f"data.max_bad_fraction allows {max_fraction:.1%}. All are listed in {self.path}. "
                 "The first:",
                 *reasons,
@@ -105,21 +99,19 @@ class BadSamples:
             finally:
                 os.close(descriptor)
         except OSError as error:
-            raise DataError(f"{self.path}: cannot be written: {error.strerror}") from error
+            raise _unwritable(self.path, error) from error
 
-    def _catch_up(self) -> None:
-        lines, self._read = self._lines(self._read)
-        self._known.update(line.index for line in lines)
+    def _lines(self) -> list[_Line]:
+        """The whole lines of the file; one that a kill has torn is passed over."""
+        if not self.path.exists():
+            return []
+        texts = self.path.read_bytes().splitlines(keepends=True)
+        parsed = [_Line.parse(text) for text in texts if text.endswith(b"\n")]
+        return [line for line in parsed if line is not None]
 
-    def _lines(self, start: int) -> tuple[list[_Line], int]:
-        """The whole lines after byte `start`, and where they end."""
-        if not self.path.exists() or self.path.stat().st_size <= start:
-            return [], start
-        with self.path.open("rb") as file:
-            file.seek(start)
-            texts = [text for text in file.read().splitlines(keepends=True) if text[-1:] == b"\n"]
-        parsed = [_Line.parse(text) for text in texts]
-        return [line for line in parsed if line is not None], start + sum(map(len, texts))
+
+def _unwritable(path: Path, error: OSError) -> DataError:
+    return DataError(f"{path}: cannot be written: {error.strerror}")
 
 
 @attrs.frozen

@@ -189,9 +189,10 @@ class _TrainBatches(Batches[Loaded]):
                 continue
             bad += [BadSample(f.index, f.name, f.reason, candidate) for f in failed]
             return sample
+        reasons = "".join(f"\n  {left.name}: {left.reason}" for left in failed[:3])
         raise DataError(
             f"{_TRIES} samples in a row cannot be decoded; is this the right data.root and "
-            f"modality? The last, {failed[-1].name}: {failed[-1].reason}"
+            f"modality? The first:{reasons}"
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 
 from jepa.core.config import DataConfig
@@ -18,7 +19,12 @@ def cache_folder(config: DataConfig) -> Path:
     if named:
         return Path(named).expanduser()
     home = os.environ.get("XDG_CACHE_HOME")
-    return (Path(home) if home else Path.home() / ".cache") / "jepa"
+    if home:
+        return Path(home) / "jepa"
+    try:
+        return Path.home() / ".cache" / "jepa"
+    except RuntimeError:  # a user without a home, as in some containers
+        return Path(tempfile.gettempdir()) / f"jepa-{os.getuid()}"
 
 
 def open_source(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -12,9 +13,10 @@ from typing import Generic, Protocol, TypeVar, final
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
+from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from jepa.core.data.order import Work
-from jepa.core.errors import JepaError
+from jepa.core.errors import DataError, JepaError
 
 Batch = TypeVar("Batch")
 
@@ -46,6 +48,9 @@ def run_workers(
         pin_memory: put tensors into page-locked memory.
 
     Closing the iterator, or dropping it, ends the workers.
+
+    Raises:
+        DataError: a worker died.
     """
     reporting: _Reporting[Batch] = _Reporting(batches)
     loader: DataLoader[Batch | JepaError] = DataLoader(
@@ -61,10 +66,46 @@ def run_workers(
         # Without a generator of its own, the loader would draw from torch's global one.
         generator=torch.Generator(),
     )
-    for batch in loader:
-        if isinstance(batch, JepaError):
-            raise batch
-        yield batch
+    iterator = iter(loader)
+    try:
+        with naming_deaths():
+            for batch in iterator:
+                if isinstance(batch, JepaError):
+                    raise batch
+                yield batch
+    except (ConnectionError, EOFError) as error:  # its tensors were still to be fetched from it
+        raise _death(error) from error
+    finally:
+        # The traceback of an error keeps the iterator, and so its workers, alive; they ignore
+        # SIGTERM, and the interpreter would wait for them for good at its end.
+        if isinstance(iterator, _MultiProcessingDataLoaderIter):
+            iterator._shutdown_workers()
+
+
+@contextlib.contextmanager
+def naming_deaths() -> Iterator[None]:
+    """Say what it means that a worker died.
+
+    torch notices it by SIGCHLD too, and then raises in the main thread, wherever that is: whoever
+    uses batches that another thread loads needs this around the whole use.
+
+    Raises:
+        DataError: a worker died.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if not str(error).startswith("DataLoader worker"):
+            raise
+        raise _death(error) from error
+
+
+def _death(error: Exception) -> DataError:
+    return DataError(
+        f"a loader process died ({str(error).strip()}). It may have run out of memory, or out of "
+        "shared memory (/dev/shm): lower data.workers or data.prefetch; data.workers=0 loads in "
+        "the training process"
+    )
 
 
 @final

@@ -88,6 +88,19 @@ def save(
     return final
 
 
+def check_place(folder: Path, tensors: Mapping[str, Mapping[str, Tensor]]) -> None:
+    """Refuse a folder that no checkpoint could be written to, before hours of training.
+
+    Raises:
+        CheckpointError: it cannot be made, or has no room for one checkpoint.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _check_room(folder, 0, tensors, {})
+    except OSError as error:
+        raise CheckpointError(f"{folder}: cannot hold checkpoints: {error}") from error
+
+
 def checkpoints(folder: Path) -> list[Checkpoint]:
     """Every checkpoint in `folder`, valid or not, oldest first."""
     if not folder.is_dir():
@@ -151,6 +164,9 @@ def prune(
         CheckpointError: the disk refused.
     """
     present = checkpoints(folder)
+    if trusted is not None:
+        # Damaged ones that a resumed run passed over lie ahead, and are replaced in their turn.
+        present = [checkpoint for checkpoint in present if checkpoint.step <= trusted.step]
     kept = [
         checkpoint
         for place, checkpoint in enumerate(present)
@@ -223,9 +239,13 @@ def _check_room(
     free = shutil.disk_usage(folder).free
     if free < need:
         raise CheckpointError(
-            f"no room for the checkpoint of step {step} in {folder}: it needs {need / 1e9:.3f} GB, "
+            f"no room for {_of(step)} in {folder}: it needs {need / 1e9:.3f} GB, "
             f"free are {free / 1e9:.3f} GB; earlier checkpoints are as they were"
         )
+
+
+def _of(step: int) -> str:
+    return f"the checkpoint of step {step}" if step else "a checkpoint"
 
 
 def _temporary(path: Path) -> Path:

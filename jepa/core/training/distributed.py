@@ -6,7 +6,7 @@ import datetime
 import os
 import sys
 from collections.abc import Sequence
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal, NoReturn, TypeVar
 
 import attrs
 import torch
@@ -14,6 +14,8 @@ import torch.distributed as dist
 from torch import Tensor
 
 from jepa.core.errors import ConfigError, JepaError
+
+T = TypeVar("T")
 
 _TIMEOUT = datetime.timedelta(minutes=30)
 """Of a collective: as long as one process may write a checkpoint while the others wait."""
@@ -57,12 +59,12 @@ class World:
             values /= self.size
         return values
 
-    def gather(self, values: Sequence[float]) -> list[list[float]]:
-        """The values of every process, by rank."""
-        gathered = [list(values)]
+    def gather(self, value: T) -> list[T]:
+        """The value of every process, by rank. Plain values only."""
+        gathered = [value]
         if self.size > 1:
             gathered = gathered * self.size
-            dist.all_gather_object(gathered, list(values), group=self.control)
+            dist.all_gather_object(gathered, value, group=self.control)
         return gathered
 
     def from_first(self, value: Any) -> Any:

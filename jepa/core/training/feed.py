@@ -53,7 +53,12 @@ def feed(
         moved = mover.move(micros)
         return lambda: Work(loaded.step, moved(), loaded.bad)
 
-    with contextlib.closing(_ahead(map(prepare, batches))) as prepared:
+    def ready_thread() -> None:
+        # A thread begins on the first GPU, and what pins memory would open a context there.
+        if device.type == "cuda":
+            torch.cuda.set_device(device)
+
+    with contextlib.closing(_ahead(map(prepare, batches), ready_thread)) as prepared:
         for ready in prepared:
             yield ready()
 
@@ -101,8 +106,8 @@ class _End(NamedTuple):
     error: BaseException | None
 
 
-def _ahead(items: Iterator[T]) -> Generator[T, None, None]:
-    """The same items, each made while the one before it is in use."""
+def _ahead(items: Iterator[T], begin: Callable[[], None]) -> Generator[T, None, None]:
+    """The same items, each made while the one before it is in use, by a thread after `begin`."""
     ready: queue.Queue[T | _End] = queue.Queue(maxsize=1)
     closed = threading.Event()
 
@@ -114,6 +119,7 @@ def _ahead(items: Iterator[T]) -> Generator[T, None, None]:
 
     def work() -> None:
         try:
+            begin()
             for item in items:
                 put(item)
                 if closed.is_set():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 
@@ -15,19 +15,38 @@ _CPU_WORDS = ("not enough memory", "can't allocate memory", "DefaultCPUAllocator
 
 @contextlib.contextmanager
 def advice(plan: Plan) -> Iterator[None]:
-    """Turn an allocator's error into one that says what to lower.
+    """In a step: turn an allocator's error into one that says what to lower.
 
     Raises:
         TrainingError: memory is out, on a GPU or on the CPU.
     """
+    with _told(lambda: _explained(plan)):
+        yield
+
+
+@contextlib.contextmanager
+def whole_model() -> Iterator[None]:
+    """The same while the model, its target and the optimizer's two moments are made."""
+    with _told(
+        lambda: TrainingError(
+            "out of memory before the first step: weights, target, gradients and two moments do "
+            "not fit. Try a smaller model.encoder.preset (or depth and model.dim); `jepa check` "
+            "estimates what a config needs"
+        )
+    ):
+        yield
+
+
+@contextlib.contextmanager
+def _told(explained: Callable[[], TrainingError]) -> Iterator[None]:
     try:
         yield
     except (torch.OutOfMemoryError, MemoryError) as error:
-        raise _explained(plan) from error
+        raise explained() from error
     except RuntimeError as error:
         # The CPU's allocator has no error class of its own.
         if any(words in str(error) for words in _CPU_WORDS):
-            raise _explained(plan) from error
+            raise explained() from error
         raise
 
 

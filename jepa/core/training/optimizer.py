@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 
 from jepa.core.config import OptimConfig
-from jepa.core.errors import CheckpointError
 
 _FUSED = frozenset({"cpu", "cuda"})
 
@@ -83,27 +82,6 @@ class Optimizer:
             for name, p in self.named.items()
             for key, value in self.adamw.state[p].items()
         }
-
-    def load(self, tensors: Mapping[str, Tensor]) -> None:
-        """Take up the state that `tensors` gave.
-
-        Raises:
-            CheckpointError: the state belongs to other parameters.
-        """
-        left = dict(tensors)
-        for name, p in self.named.items():
-            for key, value in self.adamw.state[p].items():
-                saved = left.pop(f"{name}.{key}", None)
-                if saved is None:
-                    raise CheckpointError(f"optimizer state: missing {name}.{key}")
-                if saved.shape != value.shape:
-                    raise CheckpointError(
-                        f"optimizer state: {name}.{key} is {list(saved.shape)} in the checkpoint, "
-                        f"{list(value.shape)} here"
-                    )
-                value.copy_(saved)
-        if left:
-            raise CheckpointError(f"optimizer state: unexpected {sorted(left)[0]}")
 
 
 def decays(name: str, parameter: Tensor) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from pathlib import Path
 from typing import NamedTuple
@@ -12,10 +13,11 @@ from jepa.core.data.bad_samples import BadSamples
 from jepa.core.data.opening import open_source
 from jepa.core.data.order import Order
 from jepa.core.data.source import Source
-from jepa.core.errors import CheckpointError, JepaError
+from jepa.core.errors import CheckpointError, DataError, JepaError, TrainingError
 from jepa.core.settings import unstructure
-from jepa.core.training import cost, precision, state
+from jepa.core.training import cost, memory, precision, state
 from jepa.core.training.checkpoint import Checkpoint, newest_valid
+from jepa.core.training.damage import BAD_SAMPLES
 from jepa.core.training.distributed import World
 from jepa.core.training.host import tune_host
 from jepa.core.training.observer import Outcome, RunView
@@ -24,7 +26,7 @@ from jepa.core.training.precision import Precision
 from jepa.core.training.resume import config_differences
 from jepa.core.training.runfolder import RunFolder
 from jepa.core.training.signals import StopRequest
-from jepa.core.training.trainer import BAD_SAMPLES, Trainer
+from jepa.core.training.trainer import Trainer
 from jepa.core.training.watch import Fixed, Watch
 
 
@@ -42,14 +44,9 @@ def prepare(config: RunConfig, world: World) -> Prepared:
     Raises:
         JepaError: the first thing that does not fit.
     """
-    built = build(config)
-    # The first process goes ahead, so that an index is built once.
-    source: Source | None = None
-    if world.is_first:
-        source = _open(config, built, world)
-    else:
-        world.agree(None)
-        source = open_source(config.data, built.modality)
+    with memory.whole_model():
+        built = build(config)
+    source = _open(config, built, world)
     plan = Plan(config, world.rank, world.size, len(source))
     plan.check_groups(built.samplers)
     # Made for what they refuse: too few samples, a warm-up that never ends.
@@ -58,13 +55,28 @@ def prepare(config: RunConfig, world: World) -> Prepared:
 
 
 def _open(config: RunConfig, built: Built, world: World) -> Source:
-    try:
-        source = open_source(config.data, built.modality)
-    except JepaError as error:
-        if world.size > 1:
-            world.agree(str(error))
-        raise
-    world.agree(None)
+    """The samples, the same on every process; the first goes ahead, so an index is built once."""
+    source: Source | None = None
+    for first in (True, False):
+        fault = None
+        if world.is_first == first:
+            try:
+                source = open_source(config.data, built.modality)
+            except JepaError as error:
+                if world.size == 1:
+                    raise
+                fault = f"process {world.rank}: {error}"
+        world.agree(fault)
+    assert source is not None
+    mine = len(source), source.fingerprint()
+    seen = world.gather(mine)
+    strange = [rank for rank, other in enumerate(seen) if other != seen[0]]
+    if strange:
+        raise DataError(
+            f"processes see different samples: the first has {seen[0][0]}, process {strange[0]} "
+            f"has {seen[strange[0]][0]}, or others in another order; data.root must be the same "
+            "everywhere"
+        )
     return source
 
 
@@ -119,13 +131,19 @@ def _train(
     watch = _watch(config, folder, world, prepared, resume, numbers) if world.is_first else None
     outcome: Outcome = "failed"
     try:
-        trainer = Trainer(config, built, source, plan, world, folder.path, numbers, resume, watch)
+        with memory.whole_model():
+            trainer = Trainer(
+                config, built, source, plan, world, folder.path, numbers, resume, watch
+            )
         if watch is not None:
             watch.start()
         outcome = trainer.run(request)
     finally:
         if watch is not None:
-            watch.finish(outcome)
+            # What ended the run is told, and not what an observer meets then.
+            failed = outcome == "failed"
+            with contextlib.suppress(TrainingError) if failed else contextlib.nullcontext():
+                watch.finish(outcome)
     if world.is_first:
         folder.mark("completed" if outcome == "completed" else "interrupted", trainer.step)
     return outcome
@@ -146,7 +164,7 @@ def _claim(
             found = _resumable(config, folder, prepared, allow_config_change)
             folder.clear_marks()
             BadSamples(folder.path / BAD_SAMPLES).cut_back(found.step if found else 0)
-        except JepaError as error:
+        except (JepaError, OSError) as error:
             if world.size == 1:
                 raise
             fault = str(error)

@@ -21,6 +21,8 @@ class StopRequest:
         self._before = {number: signal.getsignal(number) for number in STOPPING}
         for number in STOPPING:
             signal.signal(number, self._receive)
+        # Those that came since the launcher started this process have been kept back (`launch`).
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
         return self
 
     def __exit__(self, *_: object) -> None:

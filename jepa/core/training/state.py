@@ -16,11 +16,12 @@ from jepa.core.config import RunConfig, to_yaml
 from jepa.core.errors import CheckpointError
 from jepa.core.model import JEPA
 from jepa.core.settings import parts, unstructure
+from jepa.core.training import checkpoint as files
 from jepa.core.training.checkpoint import Checkpoint, read_document, save
 from jepa.core.training.optimizer import Optimizer
 from jepa.core.training.precision import Precision
 from jepa.core.training.resume import CONFIG_DOCUMENT
-from jepa.core.training.tensorfile import load_into, read_tensors
+from jepa.core.training.tensorfile import load_into
 
 _TARGET = "target."
 
@@ -53,17 +54,27 @@ def write(
     return save(
         folder,
         progress.step,
-        tensors={
-            "model": _own_tensors(model),
-            "target": _exported(model),
-            "optimizer": optimizer.tensors(),
-        },
+        tensors=_all(model, optimizer),
         documents={
             CONFIG_DOCUMENT: to_yaml(unstructure(config)),
             "packages.json": json.dumps(packages(config), indent=2) + "\n",
             "state.json": json.dumps(attrs.asdict(progress), indent=2) + "\n",
         },
     )
+
+
+def check_place(folder: Path, model: JEPA, optimizer: Optimizer) -> None:
+    """Refuse a folder that could not hold a checkpoint (see `checkpoint.check_place`)."""
+    files.check_place(folder, _all(model, optimizer))
+
+
+def _all(model: JEPA, optimizer: Optimizer) -> dict[str, dict[str, Tensor]]:
+    """Every tensor of a run, by the file that holds it."""
+    return {
+        "model": _own_tensors(model),
+        "target": _exported(model),
+        "optimizer": optimizer.tensors(),
+    }
 
 
 def read_progress(checkpoint: Checkpoint) -> Progress:
@@ -87,7 +98,7 @@ def load_model(checkpoint: Checkpoint, model: JEPA) -> None:
 
 def load_optimizer(checkpoint: Checkpoint, optimizer: Optimizer) -> None:
     """Take up the checkpoint's optimizer state."""
-    optimizer.load(read_tensors(checkpoint.tensor_file("optimizer")))
+    load_into(checkpoint.tensor_file("optimizer"), optimizer.tensors())
 
 
 def packages(config: RunConfig) -> dict[str, Any]:

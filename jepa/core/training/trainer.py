@@ -17,15 +17,15 @@ from torch import Tensor
 
 from jepa.core.build import Built
 from jepa.core.config import RunConfig
-from jepa.core.data.bad_samples import BadSamples
 from jepa.core.data.loading import load
 from jepa.core.data.source import Source
-from jepa.core.data.workers import resolve_workers
-from jepa.core.errors import CheckpointError, DataError, TrainingError
+from jepa.core.data.workers import naming_deaths, resolve_workers
+from jepa.core.errors import CheckpointError, TrainingError
 from jepa.core.rng import device_seed
 from jepa.core.tokens import Loss
 from jepa.core.training import memory, precision, state
 from jepa.core.training.checkpoint import Checkpoint, prune
+from jepa.core.training.damage import Damage
 from jepa.core.training.distributed import World
 from jepa.core.training.feed import Micro, Work, feed
 from jepa.core.training.meters import Clock, Meters, memory_gib
@@ -36,8 +36,6 @@ from jepa.core.training.precision import Precision
 from jepa.core.training.signals import StopRequest
 from jepa.core.training.watch import Watch
 from jepa.core.training.wrapping import apart, wrap
-
-BAD_SAMPLES = "bad_samples.jsonl"
 
 
 class Trainer:
@@ -77,7 +75,7 @@ class Trainer:
         self.optimizer = Optimizer(self.model, config.optim)
         self.meters = Meters(self.device)
         self.clock = Clock()
-        self.bad = BadSamples(folder / BAD_SAMPLES)
+        self.damage = Damage(folder, plan, world)
         self.step = 0
         if resume is not None:
             self._restore(resume)
@@ -97,8 +95,9 @@ class Trainer:
         """
         if self.step >= self.total_steps:
             return "completed"
+        self.world.agree(self._unfit_place())
         first = saved_at = self.step
-        with contextlib.closing(self._work()) as work:
+        with naming_deaths(), contextlib.closing(self._work()) as work:
             self.clock.restart()
             for item, waited in work:
                 if item.step == first:
@@ -204,19 +203,9 @@ class Trainer:
 
     def _decide(self, request: StopRequest, item: Work) -> bool:
         """Whether to stop here: all processes decide the same at the same step."""
-        self.bad.add(item.step, item.bad)
-        asked = float(request.received is not None)
-        # The list is one file, so the first process counts for all.
-        listed = float(self.bad.count if self.world.is_first else 0)
-        stop, count = self.world.sum([asked, listed])
-        excess = self.bad.excess(
-            int(count),
-            seen=self.step * self.plan.global_batch,
-            total=self.plan.samples,
-            max_fraction=self.config.data.max_bad_fraction,
-        )
-        if excess is not None:
-            raise DataError(excess)
+        stop, bad = self.world.sum([float(request.received is not None), float(len(item.bad))])
+        if bad:
+            self.damage.add(item.step, item.bad)
         return bool(stop)
 
     def _report(self, scheduled: dict[str, float], last: bool) -> None:
@@ -234,7 +223,7 @@ class Trainer:
                 **scheduled,
                 **self.clock.read(self.plan.global_batch),
                 "perf/memory_gib": memory_gib(self.device),
-                "data/bad_samples": float(self.bad.count),
+                "data/bad_samples": float(self.damage.count),
             }
             self.meters.clear()
         if self.watch is not None:
@@ -267,6 +256,15 @@ class Trainer:
             fault = self._try_save(meters)
         self.world.agree(fault)
         self.clock.restart()
+
+    def _unfit_place(self) -> str | None:
+        """Why checkpoints could not be written where they belong, or None."""
+        try:
+            if self.world.is_first:
+                state.check_place(self.folder / "checkpoints", self.model, self.optimizer)
+        except CheckpointError as error:
+            return str(error)
+        return None
 
     def _try_save(self, meters: dict[str, float]) -> str | None:
         """The reason why the checkpoint could not be written, or None."""

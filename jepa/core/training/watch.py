@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 
 import attrs
+import numpy as np
 import torch
 
 from jepa.core.config import RunConfig
 from jepa.core.data.loading import evaluation_batches
 from jepa.core.data.source import Source
-from jepa.core.errors import DataError
+from jepa.core.errors import TrainingError
 from jepa.core.interfaces import MaskSampler
 from jepa.core.modality import Modality
 from jepa.core.rng import Rng
@@ -19,6 +21,8 @@ from jepa.core.tokens import Masks
 from jepa.core.training.observer import FixedBatch, Observer, Outcome, Record, RunView
 
 _FIXED_SAMPLES = 64
+_TRIED = 4096
+"""Samples that are tried, beside the spread ones, before a batch is given up."""
 _FIXED_STEP = 2**40
 """Beyond any run, so that the fixed masks are nobody's training masks."""
 
@@ -44,12 +48,14 @@ class Fixed:
     @cached_property
     def _made(self) -> FixedBatch:
         wanted = min(_FIXED_SAMPLES, len(self.source), self.config.train.global_batch)
+        # Spread, since sources often stand class by class; others step in for damaged ones.
+        n = len(self.source)
+        spread = np.arange(wanted) * n // wanted
+        order = np.concatenate([spread, np.setdiff1d(np.arange(min(n, _TRIED)), spread)])
         batches = evaluation_batches(
-            self.source, self.modality, batch_size=wanted, workers=0, indices=range(wanted)
+            self.source, self.modality, batch_size=wanted, workers=0, indices=order
         )
-        found = next(iter(batches), None)
-        if found is None:
-            raise DataError("none of the first samples can be decoded, so nothing can be shown")
+        found = next(batches)
         inputs = found.inputs
         views = tuple(
             sampler.sample(
@@ -79,7 +85,8 @@ class Watch:
     def start(self) -> None:
         """The run begins or goes on."""
         for observer in self.observers:
-            observer.start(self.run)
+            with _named(observer):
+                observer.start(self.run)
 
     def see(self, step: int, metrics: Mapping[str, float], notes: Sequence[str] = ()) -> None:
         """A step is done; `metrics` is empty between log lines, `notes` are lines for people."""
@@ -88,18 +95,37 @@ class Watch:
         if rate is not None and self.utilisation_per_rate is not None:
             told["perf/mfu"] = rate * self.utilisation_per_rate
         for observer in self.observers:
-            told |= observer.measure(step)
+            with _named(observer):
+                told |= observer.measure(step)
         if told:
             record = Record(step, step / self.run.steps_per_epoch, told, tuple(notes))
             for observer in self.observers:
-                observer.record(record)
+                with _named(observer):
+                    observer.record(record)
 
     def saved(self, step: int) -> None:
         """A checkpoint is about to be written."""
         for observer in self.observers:
-            observer.saved(step)
+            with _named(observer):
+                observer.saved(step)
 
     def finish(self, outcome: Outcome) -> None:
-        """The run is over, or stops for now."""
-        for observer in self.observers:
-            observer.finish(outcome)
+        """The run is over, or stops for now; every observer hears it.
+
+        Raises:
+            TrainingError: the first that an observer met.
+        """
+        with contextlib.ExitStack() as stack:
+            for observer in reversed(self.observers):
+                stack.enter_context(_named(observer))
+                stack.callback(observer.finish, outcome)
+
+
+@contextlib.contextmanager
+def _named(observer: Observer) -> Iterator[None]:
+    """A disk that refuses ends the run with the observer's name."""
+    try:
+        yield
+    except OSError as error:
+        name = type(observer).__name__.lower()
+        raise TrainingError(f"the observer {name} cannot write: {error}") from error

@@ -11,7 +11,7 @@ import attrs
 import numpy as np
 import torch
 from einops import einsum
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 from torchvision.io import ImageReadMode, decode_jpeg
 
@@ -26,6 +26,7 @@ _ORIENTATION = 0x0112
 _SCALES = (8, 4, 2)  # what libjpeg can divide both sides by while it decodes
 _DAMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
 """What Pillow raises for damaged files."""
+_TINY = 1e-30  # a constant picture has no range
 _LUMA = (19595, 38470, 7471)  # ITU-R 601 in 16 bits, as Pillow and libjpeg have it
 
 
@@ -113,10 +114,18 @@ def open_picture(content: Content, channels: int) -> Picture:
 def _open(data: bytes, channels: int) -> Picture:
     header = Image.open(io.BytesIO(data), formats=_FORMATS)
     if header.format not in ("JPEG", "MPO"):  # MPO: a JPEG with further ones behind it
-        return _ready(_from_pil(ImageOps.exif_transpose(header), channels), channels)
-    turn = header.getexif().get(_ORIENTATION, 1) if "exif" in header.info else 1
+        return _ready(_upright(_from_pil(header, channels), _turn(header)), channels)
+    turn = _turn(header) if "exif" in header.info else 1
     width, height = header.size if turn not in (5, 6, 7, 8) else header.size[::-1]
     return Picture(height, width, channels, None, data, header, turn)
+
+
+def _turn(header: Image.Image) -> int:
+    """The EXIF orientation, 1 to 8; damaged metadata leave a good picture upright."""
+    try:
+        return int(header.getexif().get(_ORIENTATION, 1))
+    except _DAMAGE:
+        return 1
 
 
 def _ready(pixels: Tensor, channels: int) -> Picture:
@@ -154,14 +163,14 @@ def _from_pil(image: Image.Image, channels: int) -> Tensor:
 
 def _to_8_bits(values: np.ndarray) -> np.ndarray:
     """Scale grey values of more than 8 bits: [H, W] of any type to uint8."""
-    if values.dtype == np.uint16:
+    if values.dtype.kind == "u" and values.dtype.itemsize == 2:  # of either byte order
         return _from_16_bits(values)
     wide = values.astype(np.float64)
     low, high = float(wide.min()), float(wide.max())
     if not np.isfinite(low + high):
         raise DecodeError("the picture holds infinite values or NaN")
     if low < 0 or high > 65535:
-        wide = (wide - low) * (255 / (high - low))
+        wide = (wide - low) * (255 / max(high - low, _TINY))
     elif high > 255:
         wide = wide / 257
     elif values.dtype.kind == "f" and high <= 1:

@@ -124,3 +124,17 @@ def test_other_files_are_refused(tmp_path):
     (tmp_path / "a.npz").write_bytes(b"PK but no zip")
     with pytest.raises(DataError, match="cannot be read"):
         open_arrays(tmp_path / "a.npz")
+    for name in ("empty.npy", "empty.npz"):
+        (tmp_path / name).touch()
+        with pytest.raises(DataError, match="cannot be read"):
+            open_arrays(tmp_path / name)
+    np.save(tmp_path / "x.npy", pictures(2))
+    np.savez(tmp_path / "y.npz", x=pictures(2))
+    (tmp_path / "x.npy").rename(tmp_path / "x.npz")
+    (tmp_path / "y.npz").rename(tmp_path / "y.npy")
+    for name in ("x.npz", "y.npy"):
+        with pytest.raises(DataError, match="not what the ending"):
+            open_arrays(tmp_path / name)
+    (tmp_path / "b-idx3").write_bytes(idx(pictures(2), 8)[:9])
+    with pytest.raises(DataError, match="found 9 bytes, its header alone takes 16"):
+        open_arrays(tmp_path / "b-idx3")

@@ -28,13 +28,6 @@ def test_each_sample_is_listed_once(tmp_path):
     assert BadSamples(samples.path).count == 3
 
 
-def test_processes_see_what_others_listed(tmp_path):
-    one, two = BadSamples(tmp_path / "bad.jsonl"), BadSamples(tmp_path / "bad.jsonl")
-    one.add(0, bad(1, 2))
-    assert two.add(0, bad(2, 3)) == 1
-    assert one.count == two.count == 3
-
-
 def test_cut_back_keeps_what_came_before(tmp_path):
     samples = BadSamples(tmp_path / "bad.jsonl")
     samples.cut_back(3)
@@ -61,14 +54,18 @@ def test_a_torn_line_is_passed_over(tmp_path):
 
 def test_excess_is_judged_by_what_was_seen(tmp_path):
     samples = BadSamples(tmp_path / "bad.jsonl")
-    samples.add(0, bad(*range(40)))
-    assert samples.excess(1, seen=32, total=10**6, max_fraction=0.01) is None
-    assert samples.excess(10, seen=32, total=10**6, max_fraction=0.01) is None
-    assert samples.excess(11, seen=32, total=10**6, max_fraction=0.01) is not None
-    assert samples.excess(11, seen=5000, total=10**6, max_fraction=0.01) is None
-    assert samples.excess(1, seen=10**9, total=50, max_fraction=0.02) is None
-    assert samples.excess(2, seen=10**9, total=50, max_fraction=0.02) is not None
-    message = samples.excess(40, seen=100, total=10**6, max_fraction=0.01)
+    samples.add(0, bad(0))
+    assert samples.excess(seen=32, total=10**6, max_fraction=0.01) is None
+    assert samples.excess(seen=10**9, total=50, max_fraction=0.02) is None
+    samples.add(1, bad(1))
+    assert samples.excess(seen=10**9, total=50, max_fraction=0.02) is not None
+    samples.add(2, bad(*range(10)))
+    assert samples.excess(seen=32, total=10**6, max_fraction=0.01) is None
+    samples.add(3, bad(10))
+    assert samples.excess(seen=32, total=10**6, max_fraction=0.01) is not None
+    assert samples.excess(seen=5000, total=10**6, max_fraction=0.01) is None
+    samples.add(4, bad(*range(40)))
+    message = samples.excess(seen=100, total=10**6, max_fraction=0.01)
     assert "40 samples cannot be decoded, 4.0% of 1000" in message
     assert str(samples.path) in message
     assert message.count("DecodeError: torn") == 3

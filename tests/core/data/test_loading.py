@@ -4,6 +4,8 @@ import multiprocessing
 import os
 import random
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -167,7 +169,9 @@ def test_bad_samples_are_replaced_and_named():
 @pytest.mark.parametrize("workers", [0, 2])
 def test_nothing_but_bad_samples_stops_the_run(workers):
     source = Numbers(Numbers.Config(broken=frozenset(range(50))))
-    with pytest.raises(DataError, match=r"^20 samples in a row.*number \d+: OSError: truncated"):
+    with pytest.raises(
+        DataError, match=r"(?s)^20 samples in a row.*number \d+: OSError: truncated"
+    ):
         next(run(source, workers=workers))
 
 
@@ -211,6 +215,38 @@ def test_workers_leave_signals_to_the_training_process():
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
             os.kill(pid, number)
     assert [loaded.step for loaded in (*started, *iterator)] == list(range(30))
+
+
+GONE = """
+import os, signal, sys
+sys.path.insert(0, {tests!r})
+from test_loading import Numbers, children, run
+
+class Broken(Numbers):
+    def item(self, index):
+        raise ValueError("a stranger's own fault")
+
+kind = sys.argv[1]
+batches = run((Broken if kind == "raises" else Numbers)(Numbers.Config()), workers=2, last_step=999)
+next(batches)
+for pid in children():
+    os.kill(pid, signal.SIGKILL)
+list(batches)
+"""
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [("killed", "DataError: a loader process died"), ("raises", "ValueError: a stranger's own")],
+)
+def test_a_worker_that_is_gone_ends_the_process_and_does_not_hang_it(kind, said):
+    """Workers ignore SIGTERM, and the interpreter waits for all that are left at its end."""
+    code = GONE.format(tests=str(Path(__file__).parent))
+    done = subprocess.run(
+        [sys.executable, "-c", code, kind], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 1
+    assert said in done.stderr
 
 
 @pytest.mark.parametrize("workers", [0, 2])

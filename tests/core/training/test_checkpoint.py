@@ -302,6 +302,17 @@ def test_prune_that_is_stopped_leaves_no_half_removed_checkpoint(
     assert no_leftovers(tmp_path)
 
 
+def test_prune_counts_no_damaged_one_that_lies_ahead(tmp_path: Path) -> None:
+    """A resumed run passed them over; they must not push out those that it writes."""
+    for step in (10, 20, 30):
+        save_step(tmp_path, step)
+    for step in (20, 30):
+        (tmp_path / f"step_{step:08d}" / "manifest.json").write_text("damaged")
+    for step in (12, 14, 16):
+        prune(tmp_path, 2, None, trusted=save_step(tmp_path, step))
+    assert [c.step for c in checkpoints(tmp_path)] == [14, 16, 20, 30]
+
+
 def test_prune_trusts_the_one_just_written(tmp_path: Path) -> None:
     save_step(tmp_path, 1)
     newest = save_step(tmp_path, 2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from faulty_objective import ENTRY_POINTS, USES_FAULTY
+from PIL import Image
 from safetensors.torch import load_file
 from tiny_run import (
     ALONE,
@@ -16,6 +18,7 @@ from tiny_run import (
     Starter,
     arguments,
     checkpoint_steps,
+    free_port,
     marks,
     records,
     starter,
@@ -163,6 +166,47 @@ def test_missing_data_end_all(run: Starter, tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
+def test_processes_that_see_other_samples_are_refused(run: Starter, tmp_path: Path) -> None:
+    for name, number in (("a", 40), ("b", 39)):
+        (tmp_path / name).mkdir()
+        for place in range(number):
+            Image.new("L", (28, 28), place).save(tmp_path / name / f"{place:02d}.png")
+    argv = arguments(tmp_path / "run", "data.source={name: folder}", "train.max_steps=2")
+    together = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    pids = [
+        run.start(argv, RANK=rank, LOCAL_RANK=rank, JEPA_DATA=str(tmp_path / name), **together)
+        for rank, name in (("0", "a"), ("1", "b"))
+    ]
+    assert [run.wait(pid) for pid in pids] == [1, 1]
+    assert "the first has 40, process 1 has 39" in run.said()
+    assert not (tmp_path / "run").exists()
+
+
+def test_damaged_samples_of_every_process_are_listed_by_the_first(
+    run: Starter, tmp_path: Path
+) -> None:
+    (tmp_path / "data").mkdir()
+    for place in range(32):
+        path = tmp_path / "data" / f"{place:02d}.png"
+        Image.new("L", (28, 28), place).save(path)
+        if place % 4 == 0:
+            path.write_bytes(b"damaged")
+    settings = ("data.source={name: folder}", f"data.root={tmp_path / 'data'}")
+    argv = arguments(
+        tmp_path / "run", *settings, "data.max_bad_fraction=0.3", "train.max_steps=4",
+        "optim.warmup_epochs=0",
+    )  # fmt: skip
+    run.run(argv, 2)
+    listed = (tmp_path / "run" / "bad_samples.jsonl").read_text().splitlines()
+    assert sorted(json.loads(line)["index"] for line in listed) == list(range(0, 32, 4))
+    argv = arguments(
+        tmp_path / "few", *settings, "data.max_bad_fraction=0.1", "train.max_steps=4",
+        "optim.warmup_epochs=0",
+    )  # fmt: skip
+    assert run.codes(argv, 2) == [1, 1]
+    assert "data.max_bad_fraction allows 10.0%" in run.said()
+
+
 def test_a_folder_in_use_ends_all(run: Starter, tmp_path: Path) -> None:
     holder = RunFolder(tmp_path / "run")
     holder.lock()
@@ -179,7 +223,7 @@ def test_alone_nothing_is_asked_of_others() -> None:
     assert ALONE.is_first
     assert ALONE.sum([1.0, 2.0]) == [1.0, 2.0]
     assert ALONE.mean_(torch.tensor([3.0])).tolist() == [3.0]
-    assert ALONE.gather([4.0]) == [[4.0]]
+    assert ALONE.gather(4.0) == [4.0]
     assert ALONE.from_first("x") == "x"
     ALONE.agree(None)
     with pytest.raises(JepaError, match="disk"):

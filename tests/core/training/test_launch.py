@@ -115,17 +115,22 @@ def test_launched_runs_go_on_where_they_were_stopped(finished: Path, tmp_path: P
 CHILD = """
 import os, signal, sys, time
 rank = os.environ["RANK"]
+{before}
+# As `StopRequest` does, once it is ready.
+signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
 print(rank, os.environ["WORLD_SIZE"], os.environ["LOCAL_RANK"], flush=True)
 {body}
 """
 
 
-def launched(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, body: str, nproc: int = 2) -> int:
-    """Launch processes that run `body` instead of jepa."""
+def launched(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, body: str, nproc: int = 2, before: str = ""
+) -> int:
+    """Launch processes that run `body` instead of jepa, and `before` while they are not ready."""
     package = tmp_path / "jepa"
     package.mkdir()
     (package / "__init__.py").write_text("")
-    (package / "__main__.py").write_text(CHILD.format(body=body))
+    (package / "__main__.py").write_text(CHILD.format(body=body, before=before))
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("WORLD_SIZE", raising=False)
@@ -175,6 +180,16 @@ def test_signals_reach_every_process(monkeypatch, tmp_path, capfd, number):
         "time.sleep(600)"
     )
     assert launched(monkeypatch, tmp_path, body) == 0
+    assert capfd.readouterr().out.count("got it") == 2
+
+
+def test_a_signal_that_comes_too_early_is_kept(monkeypatch, tmp_path, capfd):
+    before = (
+        "if rank == '0': os.kill(os.getppid(), signal.SIGTERM)\n"
+        "time.sleep(0.5)\n"  # while the launcher passes it on
+        "signal.signal(signal.SIGTERM, lambda *_: (print('got it', flush=True), os._exit(0)))"
+    )
+    assert launched(monkeypatch, tmp_path, "time.sleep(600)", before=before) == 0
     assert capfd.readouterr().out.count("got it") == 2
 
 

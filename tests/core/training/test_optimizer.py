@@ -10,8 +10,8 @@ from torch import nn
 
 from jepa.core.build import build
 from jepa.core.config import OptimConfig, load_run
-from jepa.core.errors import CheckpointError
 from jepa.core.training.optimizer import Optimizer, decays, parameter_count
+from jepa.core.training.tensorfile import load_into, write_tensors
 
 
 class Toy(nn.Module):
@@ -149,7 +149,7 @@ def test_a_non_finite_gradient_in_the_first_step_changes_nothing():
 
 
 @pytest.mark.parametrize("steps", [0, 3])
-def test_the_state_goes_round_also_of_a_parameter_without_gradient(steps):
+def test_the_state_goes_round_also_of_a_parameter_without_gradient(tmp_path, steps):
     model = toy()
     optimizer = Optimizer(model, OptimConfig())
     for number in range(steps):
@@ -159,31 +159,13 @@ def test_the_state_goes_round_also_of_a_parameter_without_gradient(steps):
     assert set(tensors) == {f"{name}.{key}" for name, _ in model.named_parameters() for key in keys}
     twin = copy.deepcopy(model)
     resumed = Optimizer(twin, OptimConfig())
-    resumed.load(tensors)
+    write_tensors(tmp_path / "state.safetensors", tensors, {})
+    load_into(tmp_path / "state.safetensors", resumed.tensors())
     for number in range(steps, steps + 3):
         step(model, optimizer, number)
         step(twin, resumed, number)
     assert equal(state_of(model, optimizer), state_of(twin, resumed))
     assert float(resumed.tensors()["unused.weight.step"]) == 0
-    # What was loaded was copied.
-    assert not torch.equal(
-        tensors["linear.weight.exp_avg"], resumed.tensors()["linear.weight.exp_avg"]
-    )
-
-
-def test_a_state_of_other_parameters_is_refused():
-    optimizer = Optimizer(toy(), OptimConfig())
-    tensors = optimizer.tensors()
-    less = {k: v for k, v in tensors.items() if k != "norm.weight.exp_avg_sq"}
-    with pytest.raises(CheckpointError, match=r"missing norm\.weight\.exp_avg_sq"):
-        optimizer.load(less)
-    with pytest.raises(CheckpointError, match=r"unexpected other\.step"):
-        optimizer.load({**tensors, "other.step": torch.zeros(())})
-    wide = {**tensors, "norm.weight.exp_avg": torch.zeros(5)}
-    with pytest.raises(
-        CheckpointError, match=r"norm\.weight\.exp_avg is \[5\] in the checkpoint, \[4\] here"
-    ):
-        optimizer.load(wide)
 
 
 def test_parameter_count():

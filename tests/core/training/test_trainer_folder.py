@@ -9,12 +9,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
-from tiny_run import checkpoint_steps, exact, marks, records, train, weights
+from tiny_run import ALONE, checkpoint_steps, exact, marks, records, tiny, train, weights
 
 from jepa.core.errors import CheckpointError, DataError, JepaError, TrainingError
-from jepa.core.training import precision
+from jepa.core.training import precision, session, state
 from jepa.core.training.runfolder import RunFolder
+from jepa.core.training.watch import Fixed
+from jepa.observers.jsonl import Jsonl
 
 PICTURES = 40
 CORRUPT = (3, 17, 31)
@@ -193,10 +196,21 @@ def test_a_checkpoint_an_epoch_is_the_default(tmp_path):
     assert checkpoint_steps(tmp_path) == [3, 6, 7]
 
 
+def test_a_place_that_is_no_folder_is_refused_before_the_first_step(tmp_path):
+    (tmp_path / "checkpoints").touch()
+    with pytest.raises(JepaError, match="cannot hold checkpoints"):
+        train(tmp_path, "train.max_steps=2")
+    assert records(tmp_path) == []
+
+
 def test_a_full_disk_stops_the_run_and_loses_nothing(run, monkeypatch):
     before = weights(run, 4)
     full = shutil.disk_usage(run)._replace(free=1000)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: full)
+    with pytest.raises(JepaError, match="no room for a checkpoint"):
+        train(run, *GO_ON)
+    # It may fill up while the run goes on.
+    monkeypatch.setattr(state, "check_place", lambda *_: None)
     with pytest.raises(JepaError, match="no room for the checkpoint of step 6"):
         train(run, *GO_ON)
     assert (checkpoint_steps(run), weights(run, 4)) == ([2, 4], before)
@@ -246,3 +260,53 @@ def test_too_many_damaged_pictures_stop_the_run(pictures, tmp_path):
     assert "bad_samples.jsonl" in str(caught.value)
     assert len(listed(tmp_path)) == 3
     assert not marks(tmp_path)
+
+
+def test_a_set_of_damaged_pictures_is_named(tmp_path):
+    (tmp_path / "data").mkdir()
+    for number in range(30):
+        (tmp_path / "data" / f"{number:02d}.png").write_bytes(b"damaged")
+    with pytest.raises(DataError, match="20 samples in a row cannot be decoded") as caught:
+        train(tmp_path / "run", *from_folder(tmp_path / "data"), "train.max_steps=2")
+    assert str(caught.value).count(".png: DecodeError") == 3
+
+
+def test_the_fixed_batch_is_spread_and_passes_over_damage(tmp_path):
+    """Sources often stand class by class, and the first files may be the damaged ones."""
+    (tmp_path / "data").mkdir()
+    for number in range(40):
+        path = tmp_path / "data" / f"{number:02d}.png"
+        Image.new("L", (28, 28), number).save(path)
+    config = tiny(*from_folder(tmp_path / "data"), "train.max_steps=2")
+    built, source, _ = session.prepare(config, ALONE)
+    fixed = Fixed(config, source, built.modality, built.samplers, torch.device("cpu"))
+    assert fixed().inputs[:, 0, 0, 0].tolist() == [0, 5, 10, 15, 20, 25, 30, 35]
+    for number in range(0, 40, 5):
+        (tmp_path / "data" / f"{number:02d}.png").write_bytes(b"damaged")
+    fixed = Fixed(config, source, built.modality, built.samplers, torch.device("cpu"))
+    assert fixed().inputs[:, 0, 0, 0].tolist() == [1, 2, 3, 4, 6, 7, 8, 9]
+
+
+# --- a disk or a memory that is full ------------------------------------------------------------
+
+
+def test_a_full_disk_is_said_with_the_observer_that_met_it(tmp_path, monkeypatch):
+    def refused(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Jsonl, "record", refused)
+    monkeypatch.setattr(Jsonl, "finish", refused)
+    with pytest.raises(TrainingError, match=r"the observer jsonl cannot write: .* No space left"):
+        train(tmp_path, "train.max_steps=2")
+    assert not marks(tmp_path)
+
+
+def test_a_model_that_does_not_fit_is_said_before_the_first_step(tmp_path, monkeypatch):
+    def refused(*_):
+        raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: 9 bytes")
+
+    for place in ("jepa.core.training.session.build", "jepa.core.training.trainer.Optimizer"):
+        with monkeypatch.context() as patch:
+            patch.setattr(place, refused)
+            with pytest.raises(TrainingError, match=r"out of memory before the first step.*preset"):
+                train(tmp_path, "train.max_steps=2")

@@ -267,3 +267,26 @@ def test_reduced_sides_are_rounded_up():
     for scale in (2, 4, 8):
         pixels = decode(data, reduction=scale)
         assert pixels.shape[1:] == (-(-403 // scale), -(-601 // scale))
+
+
+@pytest.mark.parametrize("value", [-1, 70000])
+def test_a_constant_picture_beyond_16_bits_is_a_picture(value):
+    for dtype in (np.int32, np.float32):
+        data = encode(Image.fromarray(np.full((4, 5), value, dtype=dtype)), "TIFF")
+        assert decode(data, 1).tolist() == [[[0] * 5] * 4]
+
+
+def test_dark_pictures_of_16_bits_in_either_byte_order():
+    values = np.full((4, 5), 200, dtype=np.uint16)
+    little = encode(Image.fromarray(values), "TIFF")
+    big = Image.frombytes("I;16B", (5, 4), values.astype(">u2").tobytes())
+    assert torch.equal(decode(encode(big, "TIFF"), 1), decode(little, 1))
+    assert decode(little, 1).unique().tolist() == [1]
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP", "JPEG"])
+def test_damaged_exif_leaves_a_good_picture(kind):
+    options = {"lossless": True} if kind == "WEBP" else {}
+    image = Image.fromarray(picture())
+    plain = decode(encode(image, kind, **options))
+    assert torch.equal(decode(encode(image, kind, exif=b"Exif\0\0garbage!", **options)), plain)
