@@ -10,7 +10,7 @@ import torch
 Precision = Literal["fp32", "bf16"]
 
 _CPU_BF16_WIDTH = 192
-_CPU_BF16_ROWS = 4096
+_CPU_BF16_ROWS = 2048
 
 
 def resolve(
@@ -26,7 +26,8 @@ def resolve(
 
     A GPU with bf16 units: bf16. A CPU: bf16 only where it has bf16 instructions (AVX512-BF16 or
     AMX; without them bf16 is emulated and slower) and the products are large enough to gain by
-    them (benchmarks/step.py; models of width 128 at batch 32 gain nothing).
+    them (benchmarks/step.py; models of width 128 at batch 32 gain a fifth by AMX, and nothing
+    by AVX512-BF16).
     """
     if wanted != "auto":
         return wanted
