@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import torch
 
 Precision = Literal["fp32", "bf16"]
 
-_CPU_BF16_WIDTH = 192
-_CPU_BF16_ROWS = 2048
+_ROWS = 2048
+_WIDTH = {"amx_bf16": 128, "avx512_bf16": 192}
+"""By what a CPU has: the least width that gains by bf16. A step of 2048 rows gained a fifth at width
+128 and 1.4 times at 192 by AMX; by AVX512-BF16 alone, nothing at 128."""
 
 
 def resolve(
@@ -26,23 +29,21 @@ def resolve(
 
     A GPU with bf16 units: bf16. A CPU: bf16 only where it has bf16 instructions (AVX512-BF16 or
     AMX; without them bf16 is emulated and slower) and the products are large enough to gain by
-    them (benchmarks/step.py; models of width 128 at batch 32 gain a fifth by AMX, and nothing
-    by AVX512-BF16).
+    them (measured: `_WIDTH`, and benchmarks/step.py).
     """
     if wanted != "auto":
         return wanted
     if device.type == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
-    if device.type == "cpu" and cpu_has_bf16():
-        large = dim >= _CPU_BF16_WIDTH and rows >= _CPU_BF16_ROWS
-        return "bf16" if large else "fp32"
+    if device.type == "cpu" and rows >= _ROWS:
+        least = [width for kind, width in _WIDTH.items() if cpu_capabilities().get(kind)]
+        return "bf16" if least and dim >= min(least) else "fp32"
     return "fp32"
 
 
-def cpu_has_bf16() -> bool:
-    """Whether this CPU computes bf16 products itself (AVX512-BF16 or AMX)."""
-    capabilities = torch.cpu.get_capabilities()
-    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+def cpu_capabilities() -> Mapping[str, Any]:
+    """Which instructions this CPU has, by PyTorch's names."""
+    return torch.cpu.get_capabilities()
 
 
 def autocast(precision: Precision, device: torch.device) -> Any:

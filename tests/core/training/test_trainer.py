@@ -208,24 +208,26 @@ def test_other_errors_pass_as_they_are(faulty, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("wanted", "device", "has_bf16", "dim", "rows", "chosen"),
+    ("wanted", "device", "units", "dim", "rows", "chosen"),
     [
-        ("fp32", "cpu", True, 1024, 1 << 20, "fp32"),
-        ("bf16", "cpu", False, 16, 16, "bf16"),
-        ("auto", "cpu", True, 768, 8192, "bf16"),
-        ("auto", "cpu", True, 128, 8192, "fp32"),
-        ("auto", "cpu", True, 768, 512, "fp32"),
-        ("auto", "cpu", False, 768, 8192, "fp32"),
-        ("auto", "cuda", True, 16, 16, "bf16"),
-        ("auto", "cuda", False, 768, 8192, "fp32"),
-        ("auto", "meta", True, 768, 8192, "fp32"),
+        ("fp32", "cpu", "amx_bf16", 1024, 1 << 20, "fp32"),
+        ("bf16", "cpu", "", 16, 16, "bf16"),
+        ("auto", "cpu", "avx512_bf16", 768, 8192, "bf16"),
+        ("auto", "cpu", "avx512_bf16", 128, 8192, "fp32"),
+        ("auto", "cpu", "avx512_bf16 amx_bf16", 128, 2048, "bf16"),
+        ("auto", "cpu", "avx512_bf16 amx_bf16", 96, 8192, "fp32"),
+        ("auto", "cpu", "amx_bf16", 768, 512, "fp32"),
+        ("auto", "cpu", "", 768, 8192, "fp32"),
+        ("auto", "cuda", "bf16", 16, 16, "bf16"),
+        ("auto", "cuda", "", 768, 8192, "fp32"),
+        ("auto", "meta", "amx_bf16", 768, 8192, "fp32"),
     ],
 )
 def test_precision_is_decided_by_hardware_and_size(
-    monkeypatch, wanted, device, has_bf16, dim, rows, chosen
+    monkeypatch, wanted, device, units, dim, rows, chosen
 ):
-    monkeypatch.setattr(precision, "cpu_has_bf16", lambda: has_bf16)
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: has_bf16)
+    monkeypatch.setattr(precision, "cpu_capabilities", lambda: dict.fromkeys(units.split(), True))
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: bool(units))
     found = precision.resolve(wanted, torch.device(device), dim=dim, rows=rows)
     assert found == chosen
 
