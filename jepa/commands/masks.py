@@ -52,10 +52,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--json",
         type=name,
-        nargs="?",
-        const=_STDOUT,
         metavar="FILE",
-        help="write the numbers there; without FILE, print them and nothing else",
+        help="write the numbers there; - prints them and nothing else",
     )
 
 
@@ -68,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
     config = load_run(args.config, args.overrides, args.modality)
     # Before the masks are drawn, which takes a while.
     for path in (args.output, args.json):
-        if path is not None:
+        if path is not None and path != _STDOUT:
             Path(path).parent.mkdir(parents=True, exist_ok=True)
     grid, coverages = draw_masks(config, args.output, args.samples, args.batches)
     numbers = json.dumps(_numbers(config, grid, coverages), indent=2)

@@ -70,7 +70,7 @@ def _train(args: argparse.Namespace, request: StopRequest) -> int:
     try:
         config = load_run(args.config, args.overrides, args.modality)
     except ConfigError:
-        if os.environ.get("RANK", "0") != "0":  # the first process says it for all
+        if os.environ.get("LOCAL_RANK", "0") != "0":  # one process of a machine says it for all
             return 2
         raise
     output: Path = args.output or Path("runs") / _name(args)
@@ -107,6 +107,8 @@ def _name(args: argparse.Namespace) -> str:
 
 
 def _plan_text(prepared: Prepared, output: Path) -> str:
+    from jepa.core.training.checkpoint import checkpoints
+
     plan, grid = prepared.plan, prepared.built.grid
     lines = [
         f"data        {len(prepared.source)} samples ({plan.config.data.source.name}"
@@ -115,7 +117,7 @@ def _plan_text(prepared: Prepared, output: Path) -> str:
         f"steps       {plan.schedules.total_steps}, {plan.steps_per_epoch} an epoch",
         f"step        {plan.global_batch} samples = {plan.processes} (processes) x "
         f"{plan.config.train.accumulate} (micro-steps) x {plan.micro}",
-        f"output      {output}" + (" (goes on)" if (output / "checkpoints").is_dir() else ""),
+        f"output      {output}" + (" (goes on)" if checkpoints(output / "checkpoints") else ""),
         "nothing was trained or written (--dry-run)",
     ]
     return "\n".join(lines)

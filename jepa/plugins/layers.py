@@ -93,8 +93,8 @@ class DropPath(nn.Module):
         """[B, n, D] -> [B, n, D], kept samples scaled so that the mean stays."""
         if not (self.training and self.drops):
             return x
-        kept = torch.bernoulli(self.keep.expand(x.shape[0], 1, 1)) / self.keep
-        return x * kept.to(x.dtype)
+        kept = torch.bernoulli(self.keep.expand(x.shape[0], 1, 1))
+        return x * kept.to(x.dtype) / self.keep
 
 
 class Block(nn.Module):

@@ -129,7 +129,7 @@ def test_context_is_shown_and_each_target_has_its_colour(tmp_path, grid, height,
 
 def test_numbers_on_the_terminal_are_json_alone(tmp_path, capsys):
     picture = tmp_path / "m.png"
-    assert jepa_masks(*QUICKSTART, "--output", str(picture), "--json") == 0
+    assert jepa_masks(*QUICKSTART, "--output", str(picture), "--json", "-") == 0
     assert json.loads(capsys.readouterr().out)["grid"]["shape"] == [7, 7]
     assert picture.exists()
 

@@ -79,7 +79,7 @@ def test_a_dry_run_leaves_a_run_as_it_is(tmp_path, capsys):
     [
         (["model.encoder.depht=2"], 2, "did you mean 'depth'"),
         (["train.global_batch=9", "train.accumulate=2"], 2, "8 or 10"),
-        (["optim.warmup_epochs=10"], 2, "optim.warmup_epochs: found 10 epochs"),
+        (["optim.warmup_epochs=99"], 2, "optim.warmup_epochs: found 99 epochs"),
         (["data.source={name: folder}", "data.root=/nowhere"], 1, "/nowhere"),
         (["data.source={name: folder}"], 1, "JEPA_DATA"),
         (["data.root=/mine"], 2, "the source 'fashion_mnist' brings its own samples"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import sys
@@ -68,13 +67,18 @@ def run_workers(
     )
     iterator = iter(loader)
     try:
-        with naming_deaths():
-            for batch in iterator:
-                if isinstance(batch, JepaError):
-                    raise batch
-                yield batch
-    except (ConnectionError, EOFError) as error:  # its tensors were still to be fetched from it
-        raise _death(error) from error
+        for batch in iterator:
+            if isinstance(batch, JepaError):
+                raise batch
+            yield batch
+    except (RuntimeError, ConnectionError, EOFError) as error:
+        if workers and _is_death(error):
+            raise DataError(
+                f"a loader process died ({str(error).strip()}). It may have run out of memory, or "
+                "out of shared memory (/dev/shm): lower data.workers or data.prefetch; "
+                "data.workers=0 loads in the training process"
+            ) from error
+        raise
     finally:
         # The traceback of an error keeps the iterator, and so its workers, alive; they ignore
         # SIGTERM, and the interpreter would wait for them for good at its end.
@@ -82,30 +86,12 @@ def run_workers(
             iterator._shutdown_workers()
 
 
-@contextlib.contextmanager
-def naming_deaths() -> Iterator[None]:
-    """Say what it means that a worker died.
-
-    torch notices it by SIGCHLD too, and then raises in the main thread, wherever that is: whoever
-    uses batches that another thread loads needs this around the whole use.
-
-    Raises:
-        DataError: a worker died.
-    """
-    try:
-        yield
-    except RuntimeError as error:
-        if not str(error).startswith("DataLoader worker"):
-            raise
-        raise _death(error) from error
-
-
-def _death(error: Exception) -> DataError:
-    return DataError(
-        f"a loader process died ({str(error).strip()}). It may have run out of memory, or out of "
-        "shared memory (/dev/shm): lower data.workers or data.prefetch; data.workers=0 loads in "
-        "the training process"
-    )
+def _is_death(error: Exception) -> bool:
+    """Whether a worker is gone, rather than handing back what it met (`Caught ... in worker`)."""
+    text = str(error)
+    if isinstance(error, RuntimeError):
+        return text.startswith("DataLoader worker")
+    return not text.startswith("Caught")  # the tensors of a batch were still to be fetched from it
 
 
 @final

@@ -43,14 +43,17 @@ def launch(nproc: int, arguments: Sequence[str]) -> int:
         raise ConfigError("--nproc: torchrun has started several processes already; leave it out")
     port = _free_port()
     children: list[subprocess.Popen[bytes]] = []
-    for number in FORWARDED:
-        signal.signal(number, lambda received, _: _pass_on(children, received))
     # A child inherits what is blocked, so that a signal waits until it can stop the run well
     # (`StopRequest`); here none comes between two children.
     signal.pthread_sigmask(signal.SIG_BLOCK, FORWARDED)
+    for number in FORWARDED:
+        signal.signal(number, lambda received, _: _pass_on(children, received))
     try:
-        children += [_start(rank, nproc, port, arguments) for rank in range(nproc)]
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, FORWARDED)
+        try:
+            for rank in range(nproc):
+                children.append(_start(rank, nproc, port, arguments))
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, FORWARDED)
         return _wait(children)
     finally:
         _end(children)

@@ -179,7 +179,8 @@ def _resumable(
     """The checkpoint to go on from.
 
     Raises:
-        CheckpointError: none is valid, or config or data differ from the checkpoint's.
+        CheckpointError: none is valid, config or data differ from the checkpoint's, or the run
+            has gone further than is asked for.
     """
     found, reports = newest_valid(folder.checkpoints)
     for report in reports:

@@ -19,7 +19,7 @@ from jepa.core.build import Built
 from jepa.core.config import RunConfig
 from jepa.core.data.loading import load
 from jepa.core.data.source import Source
-from jepa.core.data.workers import naming_deaths, resolve_workers
+from jepa.core.data.workers import resolve_workers
 from jepa.core.errors import CheckpointError, TrainingError
 from jepa.core.rng import device_seed
 from jepa.core.tokens import Loss
@@ -91,13 +91,14 @@ class Trainer:
 
         Raises:
             TrainingError: losses stay non-finite, or memory is out.
-            DataError: too many samples cannot be decoded.
+            DataError: too many samples cannot be decoded, or a loader process died.
+            JepaError: a checkpoint cannot be written where they belong.
         """
         if self.step >= self.total_steps:
             return "completed"
         self.world.agree(self._unfit_place())
         first = saved_at = self.step
-        with naming_deaths(), contextlib.closing(self._work()) as work:
+        with contextlib.closing(self._work()) as work:
             self.clock.restart()
             for item, waited in work:
                 if item.step == first:

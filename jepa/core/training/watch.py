@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 
@@ -52,11 +53,8 @@ class Fixed:
         n = len(self.source)
         spread = np.arange(wanted) * n // wanted
         order = np.concatenate([spread, np.setdiff1d(np.arange(min(n, _TRIED)), spread)])
-        batches = evaluation_batches(
-            self.source, self.modality, batch_size=wanted, workers=0, indices=order
-        )
-        found = next(batches)
-        inputs = found.inputs
+        singles = evaluation_batches(self.source, self.modality, 1, workers=0, indices=order)
+        inputs = torch.cat([found.inputs for found in itertools.islice(singles, wanted)])
         views = tuple(
             sampler.sample(
                 len(inputs),
@@ -80,12 +78,14 @@ class Watch:
     def __init__(self, run: RunView, utilisation_per_rate: float | None) -> None:
         self.run = run
         self.utilisation_per_rate = utilisation_per_rate
-        self.observers: list[Observer] = [p.cls(p.config) for p in run.config.observers]
+        self._observers: list[tuple[str, Observer]] = [
+            (part.name, part.cls(part.config)) for part in run.config.observers
+        ]
 
     def start(self) -> None:
         """The run begins or goes on."""
-        for observer in self.observers:
-            with _named(observer):
+        for name, observer in self._observers:
+            with _named(name):
                 observer.start(self.run)
 
     def see(self, step: int, metrics: Mapping[str, float], notes: Sequence[str] = ()) -> None:
@@ -94,19 +94,19 @@ class Watch:
         rate = told.get("perf/samples_per_s")
         if rate is not None and self.utilisation_per_rate is not None:
             told["perf/mfu"] = rate * self.utilisation_per_rate
-        for observer in self.observers:
-            with _named(observer):
+        for name, observer in self._observers:
+            with _named(name):
                 told |= observer.measure(step)
         if told:
             record = Record(step, step / self.run.steps_per_epoch, told, tuple(notes))
-            for observer in self.observers:
-                with _named(observer):
+            for name, observer in self._observers:
+                with _named(name):
                     observer.record(record)
 
     def saved(self, step: int) -> None:
         """A checkpoint is about to be written."""
-        for observer in self.observers:
-            with _named(observer):
+        for name, observer in self._observers:
+            with _named(name):
                 observer.saved(step)
 
     def finish(self, outcome: Outcome) -> None:
@@ -115,17 +115,21 @@ class Watch:
         Raises:
             TrainingError: the first that an observer met.
         """
-        with contextlib.ExitStack() as stack:
-            for observer in reversed(self.observers):
-                stack.enter_context(_named(observer))
-                stack.callback(observer.finish, outcome)
+        faults = []
+        for name, observer in self._observers:
+            try:
+                with _named(name):
+                    observer.finish(outcome)
+            except TrainingError as error:
+                faults.append(error)
+        if faults:
+            raise faults[0]
 
 
 @contextlib.contextmanager
-def _named(observer: Observer) -> Iterator[None]:
-    """A disk that refuses ends the run with the observer's name."""
+def _named(name: str) -> Iterator[None]:
+    """What the system refuses (a full disk) ends the run with the observer's name."""
     try:
         yield
     except OSError as error:
-        name = type(observer).__name__.lower()
-        raise TrainingError(f"the observer {name} cannot write: {error}") from error
+        raise TrainingError(f"the observer '{name}' failed: {error}") from error

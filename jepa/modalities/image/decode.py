@@ -123,9 +123,10 @@ def _open(data: bytes, channels: int) -> Picture:
 def _turn(header: Image.Image) -> int:
     """The EXIF orientation, 1 to 8; damaged metadata leave a good picture upright."""
     try:
-        return int(header.getexif().get(_ORIENTATION, 1))
+        turn = header.getexif().get(_ORIENTATION, 1)
     except _DAMAGE:
         return 1
+    return int(turn) if turn in range(1, 9) else 1
 
 
 def _ready(pixels: Tensor, channels: int) -> Picture:

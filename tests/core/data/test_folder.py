@@ -2,13 +2,16 @@ from __future__ import annotations
 
 import os
 import pickle
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from jepa.core.config import load_run
 from jepa.core.data import listing
 from jepa.core.data.folder import ClassFolders, Folder
+from jepa.core.data.opening import cache_folder
 from jepa.core.data.source import Place
 from jepa.core.errors import DataError
 
@@ -217,3 +220,14 @@ def test_class_folders_want_samples_in_each(tmp_path):
     fill(tmp_path / "hole", "a/1.jpg", "b/readme.txt")
     with pytest.raises(DataError, match="hold no sample: b"):
         ClassFolders(ClassFolders.Config(), place=place(tmp_path, tmp_path / "hole"))
+
+
+def test_a_user_without_a_home_has_a_cache(monkeypatch):
+    def homeless():
+        raise RuntimeError("Could not determine home directory.")
+
+    for name in ("JEPA_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(Path, "home", homeless)
+    config = load_run("image/quickstart").data
+    assert cache_folder(config) == Path(tempfile.gettempdir()) / f"jepa-{os.getuid()}"

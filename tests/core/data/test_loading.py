@@ -224,7 +224,7 @@ from test_loading import Numbers, children, run
 
 class Broken(Numbers):
     def item(self, index):
-        raise ValueError("a stranger's own fault")
+        raise EOFError("a stranger's own fault")
 
 kind = sys.argv[1]
 batches = run((Broken if kind == "raises" else Numbers)(Numbers.Config()), workers=2, last_step=999)
@@ -237,7 +237,10 @@ list(batches)
 
 @pytest.mark.parametrize(
     ("kind", "said"),
-    [("killed", "DataError: a loader process died"), ("raises", "ValueError: a stranger's own")],
+    [
+        ("killed", "DataError: a loader process died"),
+        ("raises", "EOFError: Caught EOFError in DataLoader worker"),
+    ],
 )
 def test_a_worker_that_is_gone_ends_the_process_and_does_not_hang_it(kind, said):
     """Workers ignore SIGTERM, and the interpreter waits for all that are left at its end."""

@@ -281,7 +281,11 @@ def test_the_fixed_batch_is_spread_and_passes_over_damage(tmp_path):
     built, source, _ = session.prepare(config, ALONE)
     fixed = Fixed(config, source, built.modality, built.samplers, torch.device("cpu"))
     assert fixed().inputs[:, 0, 0, 0].tolist() == [0, 5, 10, 15, 20, 25, 30, 35]
-    for number in range(0, 40, 5):
+    for number in range(0, 20, 5):
+        (tmp_path / "data" / f"{number:02d}.png").write_bytes(b"damaged")
+    fixed = Fixed(config, source, built.modality, built.samplers, torch.device("cpu"))
+    assert fixed().inputs[:, 0, 0, 0].tolist() == [20, 25, 30, 35, 1, 2, 3, 4]
+    for number in range(20, 40, 5):
         (tmp_path / "data" / f"{number:02d}.png").write_bytes(b"damaged")
     fixed = Fixed(config, source, built.modality, built.samplers, torch.device("cpu"))
     assert fixed().inputs[:, 0, 0, 0].tolist() == [1, 2, 3, 4, 6, 7, 8, 9]
@@ -296,7 +300,7 @@ def test_a_full_disk_is_said_with_the_observer_that_met_it(tmp_path, monkeypatch
 
     monkeypatch.setattr(Jsonl, "record", refused)
     monkeypatch.setattr(Jsonl, "finish", refused)
-    with pytest.raises(TrainingError, match=r"the observer jsonl cannot write: .* No space left"):
+    with pytest.raises(TrainingError, match=r"the observer 'jsonl' failed: .* No space left"):
         train(tmp_path, "train.max_steps=2")
     assert not marks(tmp_path)
 

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import contextlib
 import io
+import math
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -282,6 +284,18 @@ def test_dark_pictures_of_16_bits_in_either_byte_order():
     big = Image.frombytes("I;16B", (5, 4), values.astype(">u2").tobytes())
     assert torch.equal(decode(encode(big, "TIFF"), 1), decode(little, 1))
     assert decode(little, 1).unique().tolist() == [1]
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP", "JPEG"])
+@pytest.mark.parametrize("turn", [math.inf, 0.5, 77])
+def test_an_orientation_that_is_none_leaves_a_good_picture(kind, turn):
+    # One entry of type FLOAT, which Pillow would not write.
+    entry = struct.pack("<2sHIHHHIfI", b"II", 42, 8, 1, ORIENTATION, 11, 1, turn, 0)
+    data = b"Exif\0\0" + entry
+    options = {"lossless": True} if kind == "WEBP" else {}
+    image = Image.fromarray(picture())
+    plain = decode(encode(image, kind, **options))
+    assert torch.equal(decode(encode(image, kind, exif=data, **options)), plain)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "WEBP", "JPEG"])
