@@ -86,7 +86,8 @@ def test_building_leaves_torch_s_generator_as_it_was():
 
 
 def test_initial_weights_have_the_recipe_s_statistics():
-    model = build(config_of("model.dim=192", "model.tokenizer.init_std=0.02")).model
+    stds = [f"model.{part}.init_std=0.02" for part in ("tokenizer", "encoder", "predictor")]
+    model = build(config_of("model.dim=192", *stds)).model
     for part in (model.backbone, model.predictor):
         for layer in part.modules():
             if isinstance(layer, nn.Linear | nn.Conv2d):

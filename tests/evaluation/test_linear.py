@@ -47,7 +47,9 @@ def test_the_penalty_is_chosen_by_held_out_training_samples():
         return right.float().mean().item()
 
     assert accuracy(0.1) > max(accuracy(10.0), accuracy(1e-6)) + 0.03
-    assert accuracy(10.0, 0.1, 1e-6) == accuracy(0.1)
+    # Not the scores: the last bits of a fit depend on where it began and on the threads.
+    probe = Linear(LinearConfig(l2=(10.0, 0.1, 1e-6)))
+    assert probe._choose(*train, seed=0)[0] == 0.1
 
 
 def test_held_out_samples_come_from_every_class():
