@@ -14,13 +14,13 @@ from typing import Any, NamedTuple
 
 import pytest
 import torch
+from PIL import Image
 
 import jepa
 from jepa import cli
 from jepa.core import registry
 from jepa.core.build import build
 from jepa.core.config import RunConfig, layer, load_run, merge, parse_yaml, read_file
-from jepa.core.data.opening import open_source
 from jepa.core.kinds import KINDS
 from jepa.core.settings import structure
 from jepa.core.training.plan import Plan
@@ -257,16 +257,21 @@ def test_the_plugin_works(tmp_path):
 
 
 def test_the_python_of_the_docs_works(tmp_path, monkeypatch):
-    """The snippet of runs.md, on a run of one step, gives features as the page says."""
+    """The snippets of runs.md and the README, on a run of one step, give what the pages say."""
     (snippet,) = [s for s in SNIPPETS if s.language == "python" and s.page.name == "runs.md"]
+    (session,) = [s for s in SNIPPETS if s.language == "pycon"]
+    typed = "\n".join(line.removeprefix(">>> ") for line in session.text.splitlines())
     monkeypatch.chdir(tmp_path)
     train = "train --config image/quickstart --output runs/first train.max_steps=1"
     assert cli.main([*train.split(), "observers=[]", "train.device=cpu"]) == 0
-    scope: dict[str, Any] = {}
-    exec(snippet.text, scope)
-    backbone, modality = scope["backbone"], scope["modality"]
-    source = open_source(scope["config"].data, modality)
-    inputs = torch.stack([modality.eval_input(source.item(i).content) for i in range(2)])
-    features = backbone(scope["prepare"](inputs))
-    assert features.shape == (2, backbone.tokenizer.grid.size, backbone.dim)
-    assert any(name.startswith("encoder.blocks.0.attn.qkv") for name in backbone.state_dict())
+    Image.new("L", (30, 40)).save("photo.png")
+    for text in (snippet.text, typed):
+        scope: dict[str, Any] = {}
+        exec(text, scope)
+        model = scope["model"]
+        assert scope["features"].shape == (1, model.dim)
+        inputs = model.transform("photo.png")[None]
+        assert model.tokens(inputs).shape == (1, 49, model.dim)
+        assert any(
+            name.startswith("encoder.blocks.0.attn.qkv") for name in model.backbone.state_dict()
+        )
