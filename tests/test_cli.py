@@ -201,6 +201,22 @@ def test_whoever_stops_reading_is_no_error():
         assert process.wait() == 1
 
 
+@pytest.mark.parametrize(
+    ("where", "code", "said"), [(">&-", 0, ""), ("> /dev/full", 1, "No space left on device")]
+)
+def test_output_that_goes_nowhere_is_no_traceback(where, code, said):
+    done = subprocess.run(
+        f"'{sys.executable}' -m jepa plugins {where}",
+        shell=True,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == code
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 # --- jepa plugins -------------------------------------------------------------------------------
 
 SAMPLERS = "jepa.mask_samplers"

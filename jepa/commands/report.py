@@ -69,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
     from jepa.core.files import write_atomic
     from jepa.core.training.host import tune_host
     from jepa.evaluation.candidates import labelled_splits
-    from jepa.evaluation.comparison import table
+    from jepa.evaluation.comparison import TABLE_WIDTH, table
     from jepa.evaluation.loading import device_of, find_checkpoint, load_backbone
 
     checkpoint = find_checkpoint(args.run_folder)
@@ -95,9 +95,8 @@ def run(args: argparse.Namespace) -> int:
     else:
         shown = splits.test
         comparison = _compare(args, frozen, splits, device)
-        shown_table = table(comparison)
-        wide = console.measure(shown_table, options=console.options.update(width=200)).maximum
-        console.print(shown_table, width=max(console.width, wide), crop=False)
+        # A terminal may be too narrow: wrapped lines can be read, cut numbers can't.
+        Console(highlight=False, width=max(console.width, TABLE_WIDTH)).print(table(comparison))
 
     pictures = _draw(frozen, shown, run_folder, output, device)
     if len(pictures) < 3:

@@ -16,6 +16,9 @@ from jepa.core.interfaces import Protocol
 from jepa.evaluation.features import Labelled
 from jepa.evaluation.intervals import Interval, paired_bootstrap, wilson
 
+TABLE_WIDTH = 80
+"""Columns in which `table` cuts nothing."""
+
 
 @attrs.frozen(kw_only=True)
 class Candidate:

@@ -106,6 +106,17 @@ def test_a_split_that_is_asked_for_must_be_there(tmp_path):
     assert not (tmp_path / "run" / "report" / "report.json").exists()
 
 
+def test_a_narrow_terminal_cuts_no_name(tmp_path, monkeypatch, capsys):
+    train(tmp_path / "run")
+    monkeypatch.setenv("COLUMNS", "40")
+    few = ["--train-samples", "40", "--test-samples", "20"]
+    assert jepa_report(str(tmp_path / "run"), *few) == 0
+    said = capsys.readouterr().out
+    for words in ("k-NN", "linear", "random init", "raw baseline", "trained is ahead by"):
+        assert words in said
+    assert "…" not in said
+
+
 def test_a_relative_path_inside_a_run(tmp_path, monkeypatch):
     train(tmp_path / "run", "data.source=fashion_mnist")
     monkeypatch.chdir(tmp_path / "run" / "checkpoints" / "step_00000002")

@@ -196,3 +196,12 @@ def test_what_the_system_refuses_is_one_line(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(session, "train", refused)
     assert jepa_train("--output", str(tmp_path / "run")) == 1
     assert capsys.readouterr().err == f"jepa: [Errno 27] File too large: '{tmp_path / 'events'}'\n"
+
+
+def test_each_machine_says_a_wrong_config_once(monkeypatch, capsys):
+    wrong = ["model.encoder.depht=2"]
+    for rank, local, said in (("0", "0", True), ("1", "1", False), ("2", "0", True)):
+        monkeypatch.setenv("RANK", rank)
+        monkeypatch.setenv("LOCAL_RANK", local)
+        assert jepa_train(*wrong) == 2
+        assert ("did you mean 'depth'" in capsys.readouterr().err) == said

@@ -12,7 +12,7 @@ from jepa.core import registry
 from jepa.core.data.opening import open_source
 from jepa.core.errors import DataError
 from jepa.evaluation.candidates import candidates, labelled_splits
-from jepa.evaluation.comparison import Candidate, compare, table
+from jepa.evaluation.comparison import TABLE_WIDTH, Candidate, compare, table
 from jepa.evaluation.features import Labelled
 from jepa.evaluation.knn import Knn
 from jepa.evaluation.linear import Linear
@@ -56,9 +56,9 @@ def test_rows_add_up():
     assert abs(found.rows[2].accuracy.value - 0.25) < 0.1
 
 
-def test_the_table_fits_80_columns_and_says_the_numbers():
+def test_the_table_fits_its_width_and_says_the_numbers():
     found = compare([candidate("trained", 2.0), candidate("random init", 1.0, 1.1)], PROTOCOLS, 4)
-    console = Console(width=80, record=True, file=io.StringIO())
+    console = Console(width=TABLE_WIDTH, record=True, file=io.StringIO())
     console.print(table(found))
     text = console.export_text()
     for row in found.rows:

@@ -65,7 +65,7 @@ def _open(config: RunConfig, built: Built, world: World) -> Source:
             except JepaError as error:
                 if world.size == 1:
                     raise
-                fault = f"process {world.rank}: {error}"
+                fault = str(error) if first else f"met by process {world.rank}: {error}"
         world.agree(fault)
     assert source is not None
     mine = len(source), source.fingerprint()
