@@ -10,7 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from jepa.core.data.source import Item, Place, Source
+    from jepa.core.data.source import Item, Measured, Place, Source
     from jepa.core.errors import (
         CheckpointError,
         ConfigError,
@@ -62,6 +62,7 @@ __all__ = [
     "Loss",
     "MaskSampler",
     "Masks",
+    "Measured",
     "Modality",
     "Objective",
     "Observer",
@@ -92,7 +93,7 @@ __all__ = [
 ]
 
 _MODULES = {
-    "data.source": "Item Place Source",
+    "data.source": "Item Measured Place Source",
     "errors": "CheckpointError ConfigError DataError DecodeError JepaError PluginError "
     "TrainingError",
     "grid": "Grid",

@@ -28,6 +28,7 @@ class Stream(enum.IntEnum):
     REPLACE = 4
     DEVICE = 5
     EVALUATION = 6
+    SAMPLES = 7
 
 
 def _generator(seed: int, counter: tuple[int, int, int, int], stream: Stream) -> Generator:

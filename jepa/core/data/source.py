@@ -77,3 +77,20 @@ class Source(ABC):
     @abstractmethod
     def fingerprint(self) -> str:
         """A short digest of which samples stand in which order (a run resumes on the same)."""
+
+
+class Measured(Source, ABC):
+    """A source whose samples have measured quantities besides a label, such as a distance."""
+
+    @property
+    @abstractmethod
+    def quantities(self) -> tuple[str, ...]:
+        """Names of the quantities that `quantity` knows."""
+
+    @abstractmethod
+    def quantity(self, name: str) -> np.ndarray:
+        """One number a sample: [n] float64.
+
+        Raises:
+            DataError: there is no quantity of this name.
+        """
