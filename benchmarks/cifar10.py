@@ -74,8 +74,8 @@ def scores(report: dict[str, Any]) -> list[list[str]]:
         [
             row["features"],
             row["protocol"],
-            f"{row['accuracy']['value']:.3f}",
-            f"{row['accuracy']['low']:.3f} to {row['accuracy']['high']:.3f}",
+            f"{row['score']['value']:.3f}",
+            f"{row['score']['low']:.3f} to {row['score']['high']:.3f}",
         ]
         for row in report["probes"]["rows"]
     ]

@@ -111,8 +111,9 @@ def is_broad(node: ast.AST) -> bool:
 # --- randomness -------------------------------------------------------------------------------
 
 RANDOMNESS = {
-    ("jepa.core.build", "_seeded"): "initial weights are drawn from torch's generator, restored",
+    ("jepa.core.build", "seeded"): "initial weights are drawn from torch's generator, restored",
     ("jepa.core.training.trainer", "_backward"): "seeds the device's generator for drop path",
+    ("jepa.evaluation.mixing", "drawing"): "seeds drop path and mixtures of a step, restored",
     ("jepa.plugins.layers", "forward"): "drop path draws on the device, after the trainer's seed",
 }
 _DRAWS = r"rand|randn|randint|randperm|normal|bernoulli|multinomial|poisson"
@@ -161,6 +162,7 @@ NAMED_WORDS = {
     ("jepa.core.data.arrays", "images"): "files of the idx format are called so",
     ("jepa.observers.tensorboard", "add_image"): "TensorBoard's name for any picture",
     ("jepa.commands.train", "image"): "the help shows the names of shipped configs",
+    ("jepa.evaluation.seeing.report", "image"): "the type of a sheet embedded in a page",
     ("jepa.commands.masks_figure", "image"): "matplotlib's name for what imshow draws",
 }
 

@@ -6,7 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jepa.commands.arguments import count, folder, name
+from jepa.commands.arguments import folder, name
+from jepa.commands.eval import add_limits, read_protocols, run_folder_of
 
 if TYPE_CHECKING:
     import torch
@@ -20,10 +21,11 @@ if TYPE_CHECKING:
 HELP = "score a trained run beside random init and raw inputs, and draw what it learned"
 
 _EPILOG = """\
-The table holds k-NN and linear accuracy of three kinds of features on the same samples: the trained
-target encoder, the same network with random weights, and the plain content of the samples. It
-needs labels: a source with two labelled splits. Pictures need none."""
+The table holds the accuracy of k-NN and of logistic regression on three kinds of features of the
+same samples: the trained target encoder, the same network with random weights, and the plain
+content of the samples. It needs labels: a source with two labelled splits. Pictures need none."""
 
+_PROBES = ("knn", "logistic")
 _PICTURED = 10
 
 
@@ -44,17 +46,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="where the samples lie now, such as data.root=/data/pictures",
     )
     parser.add_argument("--output", type=folder, metavar="DIR", help="where to write [RUN/report]")
-    parser.add_argument(
-        "--train-samples", type=count, default=10000, metavar="N", help="at most [10000]"
-    )
-    parser.add_argument(
-        "--test-samples", type=count, default=2000, metavar="N", help="at most [2000]"
-    )
+    add_limits(parser)
     parser.add_argument("--train-split", type=name, metavar="NAME", help="to fit on [train]")
     parser.add_argument("--test-split", type=name, metavar="NAME", help="to score on [test]")
-    parser.add_argument(
-        "--random-inits", type=count, default=1, metavar="N", help="seeds of random weights [1]"
-    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -69,12 +63,12 @@ def run(args: argparse.Namespace) -> int:
     from jepa.core.files import write_atomic
     from jepa.core.training.host import tune_host
     from jepa.evaluation.candidates import labelled_splits
-    from jepa.evaluation.comparison import TABLE_WIDTH, table
+    from jepa.evaluation.comparison_table import TABLE_WIDTH, table
     from jepa.evaluation.loading import device_of, find_checkpoint, load_backbone
 
     checkpoint = find_checkpoint(args.run_folder)
     frozen = load_backbone(checkpoint.path, args.overrides)
-    run_folder = _run_folder(args.run_folder)
+    run_folder = run_folder_of(args.run_folder)
     output: Path = args.output or run_folder / "report"
     output.mkdir(parents=True, exist_ok=True)
     device = device_of(frozen.config)
@@ -94,7 +88,7 @@ def run(args: argparse.Namespace) -> int:
         shown = open_source(frozen.config.data, frozen.modality)
     else:
         shown = splits.test
-        comparison = _compare(args, frozen, splits, device)
+        comparison = _compare(args, frozen, checkpoint.path, splits, device)
         # A terminal may be too narrow: wrapped lines can be read, cut numbers can't.
         Console(highlight=False, width=max(console.width, TABLE_WIDTH)).print(table(comparison))
 
@@ -114,30 +108,27 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _run_folder(path: Path) -> Path:
-    """The training folder, where `path` is it or one of its checkpoints."""
-    path = path.resolve()
-    return path.parent.parent if path.parent.name == "checkpoints" else path
-
-
 def _compare(
-    args: argparse.Namespace, frozen: Frozen, splits: Splits, device: torch.device
+    args: argparse.Namespace,
+    frozen: Frozen,
+    checkpoint: Path,
+    splits: Splits,
+    device: torch.device,
 ) -> Comparison:
     from jepa.evaluation.candidates import candidates
     from jepa.evaluation.comparison import compare
-    from jepa.evaluation.knn import Knn
-    from jepa.evaluation.linear import Linear
 
     found = candidates(
         frozen,
+        checkpoint,
         splits,
         device,
         train_samples=args.train_samples,
         test_samples=args.test_samples,
         random_inits=args.random_inits,
+        cache=run_folder_of(args.run_folder) / "eval" / "features",
     )
-    protocols = {"k-NN": Knn(Knn.Config()), "linear": Linear(Linear.Config())}
-    return compare(found, protocols, len(splits.train.classes))
+    return compare(found, {part.name: part.cls(part.config) for part in read_protocols(_PROBES)})
 
 
 def _draw(

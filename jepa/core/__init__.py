@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from jepa.core.data.held_out import HeldOut
     from jepa.core.data.source import Item, Measured, Place, Source
     from jepa.core.errors import (
         CheckpointError,
@@ -22,18 +23,19 @@ if TYPE_CHECKING:
     )
     from jepa.core.grid import Grid
     from jepa.core.interfaces import (
+        Attentive,
         Encoder,
         InputSpec,
         MaskSampler,
         Objective,
         Predictor,
-        Protocol,
         Regularizer,
         Target,
         TargetUpdater,
         Tokenizer,
     )
     from jepa.core.modality import Content, Modality
+    from jepa.core.probing import Batch, Network, Predictions, Protocol, Samples
     from jepa.core.rng import Rng, SampleRng
     from jepa.core.settings import (
         check,
@@ -45,9 +47,18 @@ if TYPE_CHECKING:
         scale_range,
     )
     from jepa.core.tokens import Loss, Masks, Query, Tokens
-    from jepa.core.training.observer import FixedBatch, Observer, Outcome, Record, RunView
+    from jepa.core.training.observer import (
+        FixedBatch,
+        Observer,
+        Outcome,
+        Record,
+        Remark,
+        RunView,
+    )
 
 __all__ = [
+    "Attentive",
+    "Batch",
     "CheckpointError",
     "ConfigError",
     "Content",
@@ -56,6 +67,7 @@ __all__ = [
     "Encoder",
     "FixedBatch",
     "Grid",
+    "HeldOut",
     "InputSpec",
     "Item",
     "JepaError",
@@ -64,19 +76,23 @@ __all__ = [
     "Masks",
     "Measured",
     "Modality",
+    "Network",
     "Objective",
     "Observer",
     "Outcome",
     "Place",
     "PluginError",
+    "Predictions",
     "Predictor",
     "Protocol",
     "Query",
     "Record",
     "Regularizer",
+    "Remark",
     "Rng",
     "RunView",
     "SampleRng",
+    "Samples",
     "Source",
     "Target",
     "TargetUpdater",
@@ -93,17 +109,19 @@ __all__ = [
 ]
 
 _MODULES = {
+    "data.held_out": "HeldOut",
     "data.source": "Item Measured Place Source",
     "errors": "CheckpointError ConfigError DataError DecodeError JepaError PluginError "
     "TrainingError",
     "grid": "Grid",
-    "interfaces": "Encoder InputSpec MaskSampler Objective Predictor Protocol Regularizer Target "
+    "interfaces": "Attentive Encoder InputSpec MaskSampler Objective Predictor Regularizer Target "
     "TargetUpdater Tokenizer",
     "modality": "Content Modality",
+    "probing": "Batch Network Predictions Protocol Samples",
     "rng": "Rng SampleRng",
     "settings": "check fraction non_negative positive positive_all positive_range scale_range",
     "tokens": "Loss Masks Query Tokens",
-    "training.observer": "FixedBatch Observer Outcome Record RunView",
+    "training.observer": "FixedBatch Observer Outcome Record Remark RunView",
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names.split()}
 

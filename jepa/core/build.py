@@ -32,7 +32,7 @@ class Built:
 
 
 @contextlib.contextmanager
-def _seeded(seed: int) -> Iterator[None]:
+def seeded(seed: int) -> Iterator[None]:
     """Initial weights are a function of the seed, and leave no trace in torch's generator."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -86,7 +86,7 @@ def make_backbone(config: RunConfig, modality: Modality) -> Backbone:
     """A backbone with the initial weights that the run's seed gives."""
     dim = model_dim(config)
     tokenizer_part, encoder_part = config.model.tokenizer, config.model.encoder
-    with _seeded(config.train.seed):
+    with seeded(config.train.seed):
         tokenizer = _at(
             "model.tokenizer",
             lambda: tokenizer_part.cls(tokenizer_part.config, spec=modality.spec, dim=dim),
@@ -116,7 +116,7 @@ def build(config: RunConfig) -> Built:
     updater: TargetUpdater = part("model.target", model.target)
     # The target comes before the predictor, whose output width is the target's.
     target = _at("model.target", lambda: updater.make_target(backbone))
-    with _seeded(config.train.seed + 1):
+    with seeded(config.train.seed + 1):
         predictor = part(
             "model.predictor",
             model.predictor,

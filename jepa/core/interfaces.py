@@ -115,6 +115,21 @@ class Encoder(nn.Module, ABC):
         """Prepare for a grid of another size (same axes), such as a larger image at evaluation."""
 
 
+class Attentive(ABC):
+    """An encoder, besides, that can show what its tokens attend to. Not every encoder can."""
+
+    @abstractmethod
+    def attention(self, tokens: Tokens, index: int) -> Tensor:
+        """Attention weights in a chosen block: data [B, n, D], coords [B, n, A] -> [B, H, n, n].
+
+        H heads; row i says how token i shares its attention among all, and sums to 1. Index -1 is
+        the last block, as in Python.
+
+        Raises:
+            ConfigError: there is no such block.
+        """
+
+
 class Predictor(nn.Module, ABC):
     """Predicts representations of hidden places.
 
@@ -206,26 +221,12 @@ class Objective(nn.Module, ABC):
             context: [B, K, D] of each view, the encoded context.
         """
 
+    def normalise(self, targets: Tensor) -> Tensor:
+        """Targets [B, M, T, D_target] of a view, in the space that predictions are compared in.
 
-class Protocol(ABC):
-    """An evaluation on frozen features. Built as `cls(config)`."""
-
-    Config: ClassVar[type[Any]]
-
-    @abstractmethod
-    def evaluate(
-        self, train: tuple[Tensor, Tensor], test: tuple[Tensor, Tensor], seed: int
-    ) -> Tensor:
-        """Whether each test sample was right.
-
-        Args:
-            train: features [n, D] float32 and labels [n] int64 to fit on.
-            test: features [m, D] and labels [m]; the labels serve for the score alone.
-            seed: of whatever the protocol draws.
-
-        Returns:
-            [m] bool, in the order of the test samples.
+        What looks at a trained model asks for it. By default that is the targets' own space.
         """
+        return targets
 
 
 def no_grad_eval(module: nn.Module) -> nn.Module:

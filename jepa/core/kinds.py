@@ -38,6 +38,6 @@ KINDS = _kinds(
     ("objective", "objectives", "interfaces:Objective"),
     ("regularizer", "regularizers", "interfaces:Regularizer"),
     ("source", "sources", "data.source:Source"),
-    ("protocol", "protocols", "interfaces:Protocol"),
+    ("protocol", "protocols", "probing:Protocol"),
     ("observer", "observers", "training.observer:Observer"),
 )

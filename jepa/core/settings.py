@@ -287,7 +287,7 @@ _CONVERTER = _make_converter()
 
 
 def structure(raw: Any, cl: type[T], where: str = "config") -> T:
-    """Make a typed config of plain YAML data.
+    """Make a typed config, or a single part, of plain YAML data.
 
     Raises:
         ConfigError: with every fault, each with its path.

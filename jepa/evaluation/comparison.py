@@ -9,30 +9,29 @@ from collections.abc import Mapping, Sequence
 
 import attrs
 import torch
-from rich.table import Table
 from torch import Tensor
 
-from jepa.core.interfaces import Protocol
-from jepa.evaluation.features import Labelled
-from jepa.evaluation.intervals import Interval, paired_bootstrap, wilson
+from jepa.core.probing import Predictions, Protocol, Samples
+from jepa.evaluation.intervals import Interval, bootstrap, paired_bootstrap, wilson
+from jepa.evaluation.samples import Blind
 
-TABLE_WIDTH = 80
-"""Columns in which `table` cuts nothing."""
+ACCURACY = "accuracy"
+_ERROR = "mean absolute error"
 
 
 @attrs.frozen(kw_only=True)
 class Candidate:
-    """Features to score: one set, or several that are averaged (random inits of several seeds).
+    """Samples to score: one set, or several that are averaged (random inits of several seeds).
 
     Args:
         name: for tables.
-        train: features that protocols fit to, a set each.
-        test: features that they are scored on, in the same order of sets.
+        train: samples that protocols fit to, once for each set of features.
+        test: samples that they are scored on, in the same order of sets.
     """
 
     name: str
-    train: tuple[Labelled, ...]
-    test: tuple[Labelled, ...]
+    train: tuple[Samples, ...]
+    test: tuple[Samples, ...]
 
 
 @attrs.frozen(kw_only=True)
@@ -43,16 +42,24 @@ class Row:
         protocol: its name.
         features: the candidate's name.
         sets: sets of features averaged over.
-        accuracy: with Wilson's 95% interval over test samples.
+        metric: `accuracy`, or `mean absolute error of QUANTITY`, in the quantity's unit.
+        score: with its 95% interval over test samples: Wilson's, or by bootstrap for errors.
+        repetitions: fits of the protocol averaged over, such as draws of few labels.
+        spread: standard deviation of the score over the repetitions; None for one.
         trained_minus_this: paired difference to the first candidate with its 95% bootstrap
             interval; None for the first itself.
+        details: of the fit, a mapping for each set of features.
     """
 
     protocol: str
     features: str
     sets: int
-    accuracy: Interval
+    metric: str
+    score: Interval
+    repetitions: int
+    spread: float | None
     trained_minus_this: Interval | None
+    details: tuple[Mapping[str, float | str], ...]
 
 
 @attrs.frozen(kw_only=True)
@@ -66,89 +73,78 @@ class Comparison:
 
 
 def compare(
-    candidates: Sequence[Candidate],
-    protocols: Mapping[str, Protocol],
-    classes: int,
-    seed: int = 0,
+    candidates: Sequence[Candidate], protocols: Mapping[str, Protocol], seed: int = 0
 ) -> Comparison:
     """Score every candidate by every protocol; differences are to the first candidate.
+
+    Protocols never see what they are asked to predict: test samples reach them blind.
 
     Args:
         candidates: on the same samples in the same order.
         protocols: by name.
-        classes: that the sources tell apart, whether drawn or not.
         seed: of what protocols and intervals draw.
     """
     rows: list[Row] = []
     for name, protocol in protocols.items():
         first: Tensor | None = None
         for candidate in candidates:
-            scores = _scores(protocol, candidate, seed)
-            accuracy = wilson(scores.mean().item(), len(scores))
-            difference = None if first is None else paired_bootstrap(first, scores, seed)
-            first = scores if first is None else first
-            rows.append(
-                Row(
-                    protocol=name,
-                    features=candidate.name,
-                    sets=len(candidate.train),
-                    accuracy=accuracy,
-                    trained_minus_this=difference,
-                )
-            )
-    known, asked = candidates[0].train[0].labels, candidates[0].test[0].labels
+            found = [
+                _judged(protocol.predict(train, Blind(test), seed), test)
+                for train, test in zip(candidate.train, candidate.test, strict=True)
+            ]
+            scores = torch.stack([each.scores for each in found]).mean((0, 1))  # [m]
+            first, reference = (scores, None) if first is None else (first, first)
+            rows.append(_row(name, candidate.name, found, scores, reference, seed))
+    known, asked = candidates[0].train[0], candidates[0].test[0]
     return Comparison(
         train_samples=len(known),
         test_samples=len(asked),
-        classes=classes,
+        classes=len(known.classes),
         rows=tuple(rows),
     )
 
 
-def _scores(protocol: Protocol, candidate: Candidate, seed: int) -> Tensor:
-    """How often each test sample was right, over the candidate's sets: [m] float64."""
-    right = [
-        protocol.evaluate(train, test, seed)
-        for train, test in zip(candidate.train, candidate.test, strict=True)
-    ]
-    return torch.stack(right).double().mean(0)
+@attrs.frozen
+class _Judged:
+    """`scores` [R, m] float64 of R repetitions, in the unit of `metric`."""
+
+    scores: Tensor
+    metric: str
+    details: Mapping[str, float | str]
 
 
-def table(comparison: Comparison) -> Table:
-    """A table for the terminal, a block of lines a protocol."""
-    shown = Table(
-        title=f"Accuracy on {comparison.test_samples:,} test samples of {comparison.classes} "
-        f"classes; features frozen,\nprobes fitted on {comparison.train_samples:,} samples; "
-        "brackets: 95% intervals",
-        title_justify="left",
-        title_style="bold",
+def _judged(said: Predictions, test: Samples) -> _Judged:
+    if said.quantity is None:
+        right = (said.values == test.labels).double()
+        return _Judged(right, ACCURACY, said.details)
+    truth = test.quantity(said.quantity)
+    error = (said.values.double() - truth).abs()
+    explained = 1 - error.square().mean() / truth.var(correction=0)
+    details = {**said.details, "r2": explained.item()}
+    return _Judged(error, f"{_ERROR} of {said.quantity}", details)
+
+
+def _row(
+    protocol: str,
+    features: str,
+    found: Sequence[_Judged],
+    scores: Tensor,
+    reference: Tensor | None,
+    seed: int,
+) -> Row:
+    """One row; `scores` and those of the `reference` are [m]."""
+    metric = found[0].metric
+    value = scores.mean().item()
+    by_repetition = torch.stack([each.scores.mean(1) for each in found]).mean(0)  # [R]
+    repeated = len(by_repetition) > 1
+    return Row(
+        protocol=protocol,
+        features=features,
+        sets=len(found),
+        metric=metric,
+        score=wilson(value, len(scores)) if metric == ACCURACY else bootstrap(scores, seed),
+        repetitions=len(by_repetition),
+        spread=by_repetition.std().item() if repeated else None,
+        trained_minus_this=None if reference is None else paired_bootstrap(reference, scores, seed),
+        details=tuple(each.details for each in found),
     )
-    shown.add_column("probe")
-    shown.add_column("features")
-    shown.add_column("accuracy", justify="right", no_wrap=True)
-    shown.add_column("trained is ahead by", justify="right", no_wrap=True)
-    for place, row in enumerate(comparison.rows):
-        opens = place == 0 or row.protocol != comparison.rows[place - 1].protocol
-        if opens and place:
-            shown.add_section()
-        name = row.features if row.sets == 1 else f"{row.features} ({row.sets} seeds)"
-        shown.add_row(
-            row.protocol if opens else "",
-            name,
-            _percent(row.accuracy),
-            _points(row.trained_minus_this),
-            style="bold" if row.trained_minus_this is None else None,
-        )
-    return shown
-
-
-def _percent(interval: Interval) -> str:
-    low, value, high = (100 * part for part in (interval.low, interval.value, interval.high))
-    return f"{value:.1f}% [{low:.1f}, {high:.1f}]"
-
-
-def _points(interval: Interval | None) -> str:
-    if interval is None:
-        return ""
-    low, value, high = (100 * part for part in (interval.low, interval.value, interval.high))
-    return f"{value:+.1f} [{low:+.1f}, {high:+.1f}]"

@@ -1,4 +1,4 @@
-"""Frozen features of the samples of a source, batch by batch."""
+"""What a network, or nothing but the content, makes of a batch; and which samples are taken."""
 
 from __future__ import annotations
 
@@ -7,56 +7,110 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from einops import reduce
+from einops import rearrange, reduce, repeat
 from torch import Tensor
 
 from jepa.core.data.loading import Evaluated
 from jepa.core.data.source import Source
-from jepa.core.errors import DataError
+from jepa.core.errors import JepaError
+from jepa.core.interfaces import Tokenizer
 from jepa.core.modality import Modality
 from jepa.core.model import Backbone
 from jepa.core.rng import SampleRng, Stream
 
-Describe = Callable[[Tensor], Tensor]
-"""Inputs [B, *S] as the loader gives them, on the device -> features [B, P]."""
+KEPT_LAYERS = 4
+"""Last layers whose means are kept (I-JEPA's linear probe concatenates four)."""
 
 _CHOICE_SEED = 0
 
 
-class Labelled(NamedTuple):
-    """Features of one kind, `features` [n, P] float32, with `labels` [n] int64; on the CPU."""
+class Features(NamedTuple):
+    """What one candidate makes of a batch.
 
-    features: Tensor
-    labels: Tensor
+    Attributes:
+        layers: means over tokens [b, L, P] of the last L layers, the very last at the end.
+        tokens: [b, N, D] of the last layer.
+    """
+
+    layers: Tensor
+    tokens: Tensor
 
 
-def pooled(
-    backbone: Backbone, modality: Modality, device: torch.device, layers: int = 1
-) -> Describe:
-    """Features of a backbone: the mean over the tokens of its last layer.
+Describe = Callable[[Tensor], Features]
+"""Inputs [b, *S] as the loader gives them, on the device -> their features."""
+
+
+def encoded(backbone: Backbone, modality: Modality, device: torch.device) -> Describe:
+    """Features of a backbone.
 
     Args:
         backbone: moved to the device, in evaluation mode.
         modality: prepares the inputs.
         device: where inputs will lie.
-        layers: the last so many layers, concatenated (I-JEPA's alternative is 4); P = D * layers.
     """
     network = backbone.to(device).eval()
     prepare = modality.device_transform().to(device)
-    chosen = range(-layers, 0)
+    chosen = range(-min(KEPT_LAYERS, network.encoder.depth), 0)
 
-    def describe(inputs: Tensor) -> Tensor:
+    def describe(inputs: Tensor) -> Features:
         outputs = network.layers(prepare(inputs), chosen)
-        means = [reduce(tokens, "B N D -> B D", "mean") for tokens in outputs]
-        return torch.cat(means, dim=1)
+        means = [reduce(tokens, "b N D -> b D", "mean") for tokens in outputs]
+        return Features(torch.stack(means, 1), outputs[-1])
 
     return describe
 
 
+def plain(tokenizer: Tokenizer, modality: Modality, device: torch.device) -> Describe:
+    """No network: the modality's baseline, and the plain content of each token with its place.
+
+    The place is what an encoder adds to a token by itself. Where tokens have no content of their
+    own (see `has_content`), the baseline is the only token.
+    """
+    prepare = modality.device_transform().to(device)
+    apart = has_content(tokenizer, modality)
+
+    def describe(inputs: Tensor) -> Features:
+        baseline = rearrange(modality.baseline(inputs).float(), "b P -> b 1 P")
+        if not apart:
+            return Features(baseline, baseline)
+        prepared = prepare(inputs)
+        content = tokenizer.raw(prepared)
+        grid = tokenizer.grid_for(prepared.shape[1:])
+        sides = torch.tensor(grid.shape)
+        places = 2 * grid.coords() / (sides - 1).clamp(min=1) - 1  # [N, A] in [-1, 1]
+        where = repeat(places.to(content), "N A -> b N A", b=len(content))
+        return Features(baseline, torch.cat([content, where], dim=2))
+
+    return describe
+
+
+def has_content(tokenizer: Tokenizer, modality: Modality) -> bool:
+    """Whether each token has a plain content of its own: not so where tokens overlap."""
+    try:
+        tokenizer.raw(torch.zeros(1, *modality.spec.shape))
+    except JepaError:
+        return False
+    return True
+
+
+def pooled(
+    backbone: Backbone, modality: Modality, device: torch.device, layers: int = 1
+) -> Callable[[Tensor], Tensor]:
+    """As `encoded`, but just the means of the last layers: inputs [b, *S] -> [b, D * layers]."""
+    describe = encoded(backbone, modality, device)
+
+    def means(inputs: Tensor) -> Tensor:
+        return rearrange(describe(inputs).layers[:, -layers:], "b L P -> b (L P)")
+
+    return means
+
+
 def stream(
-    batches: Iterable[Evaluated], describers: Sequence[Describe], device: torch.device
+    batches: Iterable[Evaluated],
+    describers: Sequence[Callable[[Tensor], Tensor]],
+    device: torch.device,
 ) -> Iterator[tuple[Evaluated, tuple[Tensor, ...]]]:
-    """Each batch with its features [B, P] float32 of every kind, on the CPU.
+    """Each batch with its features [b, P] float32 of every kind, on the CPU.
 
     Inputs are decoded once, whatever the number of kinds.
     """
@@ -65,25 +119,6 @@ def stream(
             inputs = batch.inputs.to(device, non_blocking=True)
             found = tuple(describe(inputs).float().cpu() for describe in describers)
         yield batch, found
-
-
-def collect(
-    batches: Iterable[Evaluated], describers: Sequence[Describe], device: torch.device
-) -> tuple[Labelled, ...]:
-    """All features of every kind, with their labels, in the order of the batches.
-
-    Raises:
-        DataError: samples have no labels.
-    """
-    labels: list[Tensor] = []
-    found: list[tuple[Tensor, ...]] = []
-    for batch, features in stream(batches, describers, device):
-        if batch.labels is None:
-            raise DataError("these samples have no labels, so nothing can be fitted to them")
-        labels.append(batch.labels)
-        found.append(features)
-    everyone = torch.cat(labels)
-    return tuple(Labelled(torch.cat(parts), everyone) for parts in zip(*found, strict=True))
 
 
 def choose(source: Source, limit: int | None) -> np.ndarray:

@@ -41,19 +41,30 @@ def paired_bootstrap(
     """The mean difference of two scores of the same test samples, by percentile bootstrap.
 
     Args:
-        scores: [m] in [0, 1].
+        scores: [m].
         reference: [m], in the same order.
         seed: of the resampling.
         resamples: how often.
     """
-    difference = (scores.double() - reference.double()).cpu().numpy()
-    m = len(difference)
+    return bootstrap(scores.double() - reference.double(), seed, resamples)
+
+
+def bootstrap(scores: Tensor, seed: int, resamples: int = 2000) -> Interval:
+    """The mean of scores of test samples, by percentile bootstrap.
+
+    Args:
+        scores: [m].
+        seed: of the resampling.
+        resamples: how often.
+    """
+    values = scores.double().cpu().numpy()
+    m = len(values)
     rng = SampleRng(seed, 0, 1, Stream.EVALUATION)
     chunk = max(1, _CELLS // m)
     means: list[np.ndarray] = []
     for start in range(0, resamples, chunk):
         rows = min(chunk, resamples - start)
         drawn = (rng.uniforms(rows * m) * m).astype(np.int64).reshape(rows, m)
-        means.append(difference[drawn].mean(1))
+        means.append(values[drawn].mean(1))
     low, high = np.quantile(np.concatenate(means), [0.025, 0.975])
-    return Interval(float(difference.mean()), float(low), float(high))
+    return Interval(float(values.mean()), float(low), float(high))

@@ -5,14 +5,10 @@ from __future__ import annotations
 from typing import final
 
 import attrs
-import torch
-import torch.nn.functional as F
-from torch import Tensor
 
-from jepa.core.interfaces import Protocol
+from jepa.core.neighbours import vote
+from jepa.core.probing import Predictions, Protocol, Samples
 from jepa.core.settings import positive
-
-_CELLS = 2**24  # similarities held at once: 64 MiB of float32
 
 
 @attrs.frozen(kw_only=True)
@@ -23,6 +19,8 @@ class KnnConfig:
     """Neighbours that vote; all of them where there are fewer."""
     temperature: float = attrs.field(default=0.07, validator=positive)
     """A neighbour of similarity s weighs exp(s / temperature)."""
+    layers: int = attrs.field(default=1, validator=positive)
+    """Last layers whose means over tokens are concatenated."""
 
 
 @final
@@ -37,21 +35,9 @@ class Knn(Protocol):
     def __init__(self, config: KnnConfig) -> None:
         self.config = config
 
-    def evaluate(
-        self, train: tuple[Tensor, Tensor], test: tuple[Tensor, Tensor], seed: int
-    ) -> Tensor:
-        """Whether each test sample was right: [m] bool (see `Protocol.evaluate`)."""
-        features, labels = test
-        return self.predict(train, features) == labels
-
-    def predict(self, train: tuple[Tensor, Tensor], features: Tensor) -> Tensor:
-        """Classes [m] int64 of features [m, D], from training features [n, D] and labels [n]."""
-        known, labels = F.normalize(train[0].float(), dim=1), train[1]
-        k = min(self.config.k, len(known))
-        votes = F.one_hot(labels).float()  # [n, C]
-        predicted = []
-        for rows in torch.split(features.float(), max(1, _CELLS // len(known))):
-            similarity, nearest = (F.normalize(rows, dim=1) @ known.T).topk(k)  # [b, k]
-            weights = torch.exp(similarity / self.config.temperature)
-            predicted.append(torch.einsum("bk,bkc->bc", weights, votes[nearest]).argmax(1))
-        return torch.cat(predicted)
+    def predict(self, train: Samples, test: Samples, seed: int) -> Predictions:
+        """Classes [1, m] (see `Protocol.predict`)."""
+        config = self.config
+        known, asked = (part.pooled(config.layers) for part in (train, test))
+        classes = vote(known, train.labels, asked, config.k, config.temperature)
+        return Predictions(values=classes[None])

@@ -10,7 +10,7 @@ import attrs
 import torch
 from safetensors import SafetensorError, safe_open
 
-from jepa.core.build import make_backbone, make_modality
+from jepa.core.build import Built, build, make_backbone, make_modality
 from jepa.core.config import RunConfig, apply_overrides, parse_yaml
 from jepa.core.errors import CheckpointError, ConfigError
 from jepa.core.interfaces import no_grad_eval
@@ -19,6 +19,7 @@ from jepa.core.model import Backbone
 from jepa.core.settings import structure
 from jepa.core.training.checkpoint import Checkpoint, newest_valid, read_document, verify
 from jepa.core.training.resume import CONFIG_DOCUMENT
+from jepa.core.training.state import load_model
 from jepa.core.training.tensorfile import load_into, read_tensors
 
 _ONLINE = "backbone."
@@ -56,7 +57,9 @@ def find_checkpoint(path: Path) -> Checkpoint:
 
 
 def read_config(checkpoint: Checkpoint, overrides: Sequence[str] = ()) -> RunConfig:
-    """The config that a checkpoint was trained with.
+    """The config that a checkpoint was trained with, less what watched the run.
+
+    Observers say nothing of the network, so that one which is no longer installed is no hindrance.
 
     Args:
         checkpoint: of the run.
@@ -71,6 +74,8 @@ def read_config(checkpoint: Checkpoint, overrides: Sequence[str] = ()) -> RunCon
         raise ConfigError(f"found {strange[0]}, allowed for a trained run: data.key=value")
     where = str(checkpoint.path / CONFIG_DOCUMENT)
     raw = parse_yaml(read_document(checkpoint, CONFIG_DOCUMENT), where)
+    if isinstance(raw, Mapping):
+        raw = {**raw, "observers": []}
     if overrides and isinstance(raw, Mapping):
         raw, where = apply_overrides(raw, overrides), f"{where} and key=value"
     return structure(raw, RunConfig, where)
@@ -99,6 +104,26 @@ def load_backbone(run_or_checkpoint: Path | str, overrides: Sequence[str] = ()) 
         _load_online(checkpoint, backbone)
     no_grad_eval(backbone)
     return Frozen(backbone, modality, config)
+
+
+def load_jepa(checkpoint: Checkpoint, config: RunConfig) -> Built:
+    """The whole model of a run: context encoder, predictor, target and objective.
+
+    Args:
+        checkpoint: as `find_checkpoint` gives it.
+        config: as `read_config` gives it.
+
+    Returns:
+        On the CPU, the model frozen and in evaluation mode.
+
+    Raises:
+        CheckpointError: the checkpoint does not fit its own config.
+        ConfigError: parts that do not fit together.
+    """
+    built = build(config)
+    load_model(checkpoint, built.model)
+    no_grad_eval(built.model)
+    return built
 
 
 def _holds_tensors(file: Path) -> bool:

@@ -45,12 +45,12 @@ def test_table_numbers_and_pictures(tmp_path, capsys):
     rows = told["probes"]["rows"]
     assert [(row["protocol"], row["features"]) for row in rows] == [
         (protocol, features)
-        for protocol in ("k-NN", "linear")
+        for protocol in ("knn", "logistic")
         for features in ("trained", "random init", "raw baseline")
     ]
-    assert rows[2]["accuracy"]["value"] > 0.4  # pixels of clothes tell clothes apart
+    assert rows[2]["score"]["value"] > 0.4  # pixels of clothes tell clothes apart
     for row in rows:
-        assert f"{100 * row['accuracy']['value']:.1f}%" in said
+        assert f"{100 * row['score']['value']:.1f}%" in said
     assert sorted(told["pictures"]) == ["loss_curve.png", "masks.png", "pca.png"]
     for name in told["pictures"]:
         assert str(tmp_path / "out" / name) in said.replace("\n", "")
@@ -112,7 +112,7 @@ def test_a_narrow_terminal_cuts_no_name(tmp_path, monkeypatch, capsys):
     few = ["--train-samples", "40", "--test-samples", "20"]
     assert jepa_report(str(tmp_path / "run"), *few) == 0
     said = capsys.readouterr().out
-    for words in ("k-NN", "linear", "random init", "raw baseline", "trained is ahead by"):
+    for words in ("knn", "logistic", "random init", "raw baseline", "trained is ahead by"):
         assert words in said
     assert "…" not in said
 

@@ -1,4 +1,4 @@
-"""The comparison adds up, and does not look at test labels."""
+"""The comparison adds up, and protocols do not see what they are asked to predict."""
 
 import io
 from itertools import pairwise
@@ -7,26 +7,24 @@ import attrs
 import pytest
 import torch
 from rich.console import Console
+from toy_samples import ToySamples
 
-from jepa.core import registry
-from jepa.core.data.opening import open_source
 from jepa.core.errors import DataError
-from jepa.evaluation.candidates import candidates, labelled_splits
-from jepa.evaluation.comparison import TABLE_WIDTH, Candidate, compare, table
-from jepa.evaluation.features import Labelled
+from jepa.core.probing import Predictions, Protocol, Samples
+from jepa.evaluation.comparison import Candidate, compare
+from jepa.evaluation.comparison_table import TABLE_WIDTH, table
 from jepa.evaluation.knn import Knn
-from jepa.evaluation.linear import Linear
-from jepa.evaluation.loading import load_backbone
+from jepa.evaluation.logistic import Logistic
 
-PROTOCOLS = {"k-NN": Knn(Knn.Config()), "linear": Linear(Linear.Config())}
+PROTOCOLS = {"k-NN": Knn(Knn.Config()), "logistic": Logistic(Logistic.Config())}
 
 
-def blobs(n: int, seed: int, signal: float) -> Labelled:
+def blobs(n: int, seed: int, signal: float) -> ToySamples:
     rng = torch.Generator().manual_seed(seed)
     labels = torch.arange(n) % 4
     features = torch.randn(n, 8, generator=rng)
     features[torch.arange(n), labels] += signal
-    return Labelled(features, labels)
+    return ToySamples(features, labels, 7, quantities={"weight": 10.0 * features[:, 0]})
 
 
 def candidate(name: str, *signals: float) -> Candidate:
@@ -35,80 +33,116 @@ def candidate(name: str, *signals: float) -> Candidate:
     return Candidate(name=name, train=train, test=test)
 
 
+def text_of(comparison) -> str:
+    console = Console(width=TABLE_WIDTH, record=True, file=io.StringIO())
+    console.print(table(comparison))
+    return console.export_text()
+
+
 def test_rows_add_up():
-    found = compare(
-        [candidate("a", 3.0), candidate("b", 1.0, 1.2), candidate("c", 0.0)], PROTOCOLS, 7
-    )
+    found = compare([candidate("a", 3.0), candidate("b", 1.0, 1.2), candidate("c", 0.0)], PROTOCOLS)
     assert [(row.protocol, row.features) for row in found.rows] == [
-        (protocol, name) for protocol in ("k-NN", "linear") for name in "abc"
+        (protocol, name) for protocol in ("k-NN", "logistic") for name in "abc"
     ]
     assert (found.train_samples, found.test_samples, found.classes) == (400, 300, 7)
     for place, row in enumerate(found.rows):
-        assert row.accuracy.low < row.accuracy.value < row.accuracy.high
+        assert row.score.low < row.score.value < row.score.high
+        assert (row.metric, row.repetitions, row.spread) == ("accuracy", 1, None)
         if row.features == "a":
             assert row.trained_minus_this is None
             continue
         a = found.rows[place // 3 * 3]
         difference = row.trained_minus_this
-        assert difference.value == pytest.approx(a.accuracy.value - row.accuracy.value)
+        assert difference.value == pytest.approx(a.score.value - row.score.value)
         assert 0 < difference.low < difference.value < difference.high
-    assert found.rows[1].sets == 2
-    assert abs(found.rows[2].accuracy.value - 0.25) < 0.1
+    assert found.rows[1].sets == len(found.rows[1].details) == 2
+    assert abs(found.rows[2].score.value - 0.25) < 0.1
 
 
 def test_the_table_fits_its_width_and_says_the_numbers():
-    found = compare([candidate("trained", 2.0), candidate("random init", 1.0, 1.1)], PROTOCOLS, 4)
-    console = Console(width=TABLE_WIDTH, record=True, file=io.StringIO())
-    console.print(table(found))
-    text = console.export_text()
+    found = compare([candidate("trained", 2.0), candidate("random init", 1.0, 1.1)], PROTOCOLS)
+    text = text_of(found)
     for row in found.rows:
-        assert f"{100 * row.accuracy.value:.1f}%" in text
+        assert f"{100 * row.score.value:.1f}%" in text
     assert "random init (2 seeds)" in text
     assert "…" not in text
+
+
+class Repeated(Protocol):
+    """Right on the first half, then on the second, as several draws would be."""
+
+    def predict(self, train: Samples, test: Samples, seed: int) -> Predictions:
+        features = test.pooled()
+        truth = features.argmax(1) * 0 + torch.arange(len(features)) % 4
+        first = torch.arange(len(features)) < 75
+        return Predictions(values=torch.stack([torch.where(first, truth, 9), truth]))
+
+
+def test_repetitions_are_averaged_and_their_spread_told():
+    found = compare([candidate("a", 1.0)], {"draws": Repeated()})
+    (row,) = found.rows
+    assert row.score.value == pytest.approx((0.25 + 1) / 2)
+    assert row.repetitions == 2
+    assert row.spread == pytest.approx(torch.tensor([0.25, 1.0]).std().item())
+    assert "mean of 2 draws" in text_of(found)
+
+
+class Off(Protocol):
+    """Predicts a quantity, always 2 too much."""
+
+    def predict(self, train: Samples, test: Samples, seed: int) -> Predictions:
+        truth = 10.0 * test.pooled()[:, 0].double()
+        return Predictions(values=truth[None] + 2, quantity="weight")
+
+
+def test_a_quantity_is_scored_by_its_error():
+    found = compare([candidate("a", 1.0), candidate("b", 1.0)], {"off": Off()})
+    row = found.rows[0]
+    assert row.metric == "mean absolute error of weight"
+    assert row.score.value == pytest.approx(2.0, abs=1e-4)
+    truth = candidate("a", 1.0).test[0].quantity("weight")
+    assert row.details[0]["r2"] == pytest.approx(1 - 4 / truth.var(correction=0).item(), rel=1e-3)
+    text = text_of(found)
+    assert "less is better" in text
+    assert "2.000" in text
+
+
+class Curious(Protocol):
+    """Looks where it must not."""
+
+    def __init__(self, look) -> None:
+        self.look = look
+
+    def predict(self, train: Samples, test: Samples, seed: int) -> Predictions:
+        return Predictions(values=self.look(test))
+
+
+@pytest.mark.parametrize(
+    "look",
+    [
+        lambda test: test.labels,
+        lambda test: test.quantity("weight"),
+        lambda test: test.take(torch.arange(3)).labels,
+    ],
+)
+def test_what_is_to_be_predicted_is_hidden(look):
+    with pytest.raises(DataError, match="hidden from protocols"):
+        compare([candidate("a", 1.0)], {"curious": Curious(look)})
 
 
 def test_shuffled_test_labels_give_chance():
     honest = candidate("a", 3.0)
     (test,) = honest.test
     mixed = test.labels[torch.randperm(300, generator=torch.Generator().manual_seed(1))]
-    fooled = attrs.evolve(honest, test=(Labelled(test.features, mixed),))
-    for row in compare([fooled], PROTOCOLS, 4).rows:
-        assert abs(row.accuracy.value - 0.25) < 0.1
+    fooled = attrs.evolve(honest, test=(ToySamples(test.tokens()[:, 0], mixed, 7),))
+    for row in compare([fooled], PROTOCOLS).rows:
+        assert abs(row.score.value - 0.25) < 0.1
 
 
-def test_candidates_of_a_run(run_folder):
-    frozen = load_backbone(run_folder)
-    splits = labelled_splits(frozen.config, frozen.modality)
-    found = candidates(
-        frozen,
-        splits,
-        torch.device("cpu"),
-        train_samples=60,
-        test_samples=40,
-        random_inits=2,
-    )
-    trained, untrained, raw = found
-    assert [c.name for c in found] == ["trained", "random init", "raw baseline"]
-    assert [len(c.train) for c in found] == [1, 2, 1]
-    assert trained.train[0].features.shape == (60, 16)
-    assert raw.test[0].features.shape == (40, 784)
-    sets = [trained.test[0], *untrained.test]
-    for one, other in pairwise(sets):
-        assert torch.equal(one.labels, other.labels)
-        assert not torch.allclose(one.features, other.features, atol=1e-3)
-
-
-def test_splits_without_labels_are_refused(config, modality, tmp_path):
-    for split in ("train", "test"):
-        (tmp_path / split).mkdir()
-        (tmp_path / split / "a.png").write_bytes(b"-")
-    source = attrs.evolve(config.data.source, name="folder")
-    plugin = registry.find("source", "folder")
-    source = attrs.evolve(source, plugin=plugin, config=registry.load(plugin).Config())
-    data = attrs.evolve(config.data, source=source, root=tmp_path, cache=tmp_path / "cache")
-    plain = attrs.evolve(config, data=data)
-    assert len(open_source(data, modality)) == 2
-    with pytest.raises(DataError, match="'train' of the source has no labels"):
-        labelled_splits(plain, modality)
-    with pytest.raises(DataError):
-        labelled_splits(plain, modality, "train", "validation")
+def test_the_same_seed_gives_the_same_comparison():
+    pair = [candidate("a", 2.0), candidate("b", 1.0)]
+    one, other = compare(pair, PROTOCOLS, seed=3), compare(pair, PROTOCOLS, seed=3)
+    assert one == other
+    intervals = [row.trained_minus_this for row in one.rows if row.trained_minus_this]
+    again = [row.trained_minus_this for row in compare(pair, PROTOCOLS, seed=4).rows]
+    assert all(found not in again for found, _ in pairwise([*intervals, None]))

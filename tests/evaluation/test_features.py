@@ -6,8 +6,9 @@ import torch
 
 from jepa.core.data.loading import evaluation_batches
 from jepa.core.data.opening import open_source
-from jepa.core.errors import DataError
-from jepa.evaluation.features import choose, collect, pooled, samples_to_show
+from jepa.core.errors import ConfigError
+from jepa.core.interfaces import Tokenizer
+from jepa.evaluation.features import choose, has_content, plain, pooled, samples_to_show, stream
 
 CPU = torch.device("cpu")
 
@@ -25,25 +26,42 @@ def test_equal_to_a_plain_forward_pass_sample_by_sample(source, modality, traine
         pooled(trained, modality, CPU, layers=4),
         modality.baseline,
     ]
-    last, four, raw = collect(batches, describers, CPU)
-    assert last.labels.tolist() == source.labels()[indices].tolist()
-    assert (last.features.shape, four.features.shape) == ((5, 16), (5, 64))
-    assert last.features.dtype == torch.float32
+    found = list(stream(batches, describers, CPU))
+    last, four, raw = (torch.cat(parts) for parts in zip(*(each for _, each in found), strict=True))
+    labels = torch.cat([batch.labels for batch, _ in found])
+    assert labels.tolist() == source.labels()[indices].tolist()
+    assert (last.shape, four.shape) == ((5, 16), (5, 64))
+    assert last.dtype == torch.float32
     prepare = modality.device_transform()
     for row, index in enumerate(indices):
         inputs = modality.eval_input(source.item(index).content)[None]
         with torch.no_grad():
             mean = trained(prepare(inputs)).mean(1)[0]
-        torch.testing.assert_close(last.features[row], mean, atol=1e-5, rtol=1e-5)
-        torch.testing.assert_close(four.features[row, -16:], mean, atol=1e-5, rtol=1e-5)
-        torch.testing.assert_close(raw.features[row], modality.baseline(inputs)[0])
-    assert not last.features.is_inference()
+        torch.testing.assert_close(last[row], mean, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(four[row, -16:], mean, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(raw[row], modality.baseline(inputs)[0])
 
 
-def test_without_labels_nothing_can_be_fitted(source, modality):
-    batches = [b._replace(labels=None) for b in evaluation_batches(source, modality, 4, 0, [1, 2])]
-    with pytest.raises(DataError, match="no labels"):
-        collect(batches, [modality.baseline], CPU)
+class Overlapping(Tokenizer):
+    """Tokens without a content of their own."""
+
+    def forward(self, inputs):
+        raise NotImplementedError
+
+    def grid_for(self, shape):
+        raise NotImplementedError
+
+    def raw(self, inputs):
+        raise ConfigError("tokens overlap")
+
+
+def test_where_tokens_overlap_the_baseline_is_the_only_token(source, modality, trained):
+    (batch,) = evaluation_batches(source, modality, 3, 0, [1, 2, 3])
+    assert has_content(trained.tokenizer, modality)
+    assert not has_content(Overlapping(), modality)
+    layers, tokens = plain(Overlapping(), modality, CPU)(batch.inputs)
+    torch.testing.assert_close(layers[:, 0], modality.baseline(batch.inputs).float())
+    assert torch.equal(tokens, layers)
 
 
 def test_the_choice_of_samples_is_fixed_and_fair(source):

@@ -1,84 +1,143 @@
-"""The linear probe against scikit-learn, and what it may not know."""
+"""The linear probe of the paper: many heads at once equal heads alone; settings are chosen."""
 
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor
+from toy_samples import ToySamples, blobs, shuffled
 
-from jepa.evaluation import linear
-from jepa.evaluation.linear import Linear, LinearConfig, fit, zeros
+from jepa.core.errors import ConfigError
+from jepa.core.settings import structure
+from jepa.evaluation.comparison import Candidate, compare
+from jepa.evaluation.heads import Course, Heads, Try, train_heads
+from jepa.evaluation.linear import Linear, LinearConfig
 
-
-def blobs(n: int, seed: int, classes: int = 5) -> tuple[Tensor, Tensor]:
-    shape = torch.Generator().manual_seed(0)
-    centres, mix = torch.randn(classes, 24, generator=shape), torch.randn(24, 24, generator=shape)
-    rng = torch.Generator().manual_seed(seed)
-    labels = torch.randint(classes, (n,), generator=rng)
-    noise = 1.6 * torch.randn(n, 24, generator=rng)
-    return (centres[labels] + noise) @ mix + 30, labels
+TRIES = [Try(0.3, 0.0), Try(3.0, 5e-4), Try(0.05, 1e-2)]
 
 
-@pytest.mark.parametrize("l2", [1e-1, 1e-3, 1e-5])
-def test_equals_scikit_learn_at_one_penalty(l2):
-    train, test = blobs(800, 1), blobs(500, 2)
-    scaler = StandardScaler().fit(train[0].double().numpy())
-    known, features = (scaler.transform(part.double().numpy()) for part in (train[0], test[0]))
-    oracle = LogisticRegression(C=1 / (800 * l2), tol=1e-10, max_iter=10000)
-    oracle.fit(known, train[1].numpy())
-    head = fit(torch.from_numpy(known), train[1], zeros(torch.from_numpy(known), 5), l2, 1000)
-    ours = torch.softmax(head.scores(torch.from_numpy(features)), 1)
-    np.testing.assert_allclose(ours.numpy(), oracle.predict_proba(features), atol=1e-3)
-    single = Linear(LinearConfig(l2=(l2,))).predict(train, test[0], seed=0)
-    assert (single.numpy() == oracle.predict(features)).mean() >= 0.998
+def course(optimizer: str, epochs: int = 3, batch: int = 16) -> Course:
+    return Course(optimizer=optimizer, batch=batch, epochs=epochs)
 
 
-def test_the_penalty_is_chosen_by_held_out_training_samples():
-    """A penalty too strong or too weak costs accuracy; the probe must find the one between."""
-    rng = torch.Generator().manual_seed(0)
-    labels = torch.randint(2, (1900,), generator=rng)
-    features = torch.randn(1900, 300, generator=rng)
-    features[:, 0] += 0.7 * (2 * labels - 1)
-    train, test = (features[:900], labels[:900]), (features[900:], labels[900:])
-
-    def accuracy(*l2: float) -> float:
-        right = Linear(LinearConfig(l2=l2)).evaluate(train, test, seed=0)
-        return right.float().mean().item()
-
-    assert accuracy(0.1) > max(accuracy(10.0), accuracy(1e-6)) + 0.03
-    # Not the scores: the last bits of a fit depend on where it began and on the threads.
-    probe = Linear(LinearConfig(l2=(10.0, 0.1, 1e-6)))
-    assert probe._choose(*train, seed=0)[0] == 0.1
+def data() -> tuple[Tensor, Tensor]:
+    samples = blobs(100, 4)
+    return samples.pooled(), samples.labels
 
 
-def test_held_out_samples_come_from_every_class():
-    labels = torch.tensor([0] * 50 + [1] * 25 + [2] * 10)
-    held = linear._hold_out(labels, 5, seed=3)
-    assert torch.bincount(labels[held]).tolist() == [10, 5, 2]
-    assert torch.equal(held, linear._hold_out(labels, 5, seed=3))
-    assert not torch.equal(held, linear._hold_out(labels, 5, seed=4))
+@pytest.mark.parametrize("optimizer", ["lars", "adamw"])
+def test_heads_together_equal_heads_alone(optimizer):
+    features, labels = data()
+    together = train_heads(features, labels, 5, TRIES, course(optimizer), seed=1)
+    for place, one in enumerate(TRIES):
+        alone = train_heads(features, labels, 5, [one], course(optimizer), seed=1)
+        torch.testing.assert_close(together.weight[place], alone.weight[0])
+        torch.testing.assert_close(together.bias[place], alone.bias[0])
+    assert not torch.allclose(together.weight[0], together.weight[1], atol=1e-3)
 
 
-def test_test_labels_only_score():
-    train, (features, labels) = blobs(300, 1), blobs(200, 2)
-    probe = Linear(LinearConfig())
-    predicted = probe.predict(train, features, seed=0)
-    for shift in range(5):
-        truth = (labels + shift) % 5
-        assert torch.equal(probe.evaluate(train, (features, truth), 0), predicted == truth)
+def start_of(features: Tensor, labels: Tensor, seed: int) -> Heads:
+    """Heads as they begin: a learning rate of almost nothing."""
+    return train_heads(features, labels, 5, [Try(1e-30, 0.0)], course("lars", 1), seed)
+
+
+def test_adamw_is_torchs():
+    features, labels = data()
+    lr, decay, epochs = 0.02, 0.1, 4
+    ours = train_heads(features, labels, 5, [Try(lr, decay)], course("adamw", epochs, 100), seed=2)
+    weight, bias = (part[0].clone().requires_grad_() for part in start_of(features, labels, 2))
+    groups = [{"params": [weight], "weight_decay": decay}, {"params": [bias], "weight_decay": 0.0}]
+    oracle = torch.optim.AdamW(groups, lr=lr)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(oracle, epochs)
+    for _ in range(epochs):  # the batch is all samples, so the order does not matter
+        oracle.zero_grad()
+        F.cross_entropy(F.linear(features, weight, bias), labels).backward()
+        oracle.step()
+        schedule.step()
+    torch.testing.assert_close(ours.weight[0], weight.detach(), rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(ours.bias[0], bias.detach(), rtol=1e-4, atol=1e-6)
+
+
+def test_lars_is_the_papers_rule():
+    features, labels = data()
+    lr, decay, epochs = 5.0, 1e-2, 5
+    ours = train_heads(features, labels, 5, [Try(lr, decay)], course("lars", epochs, 100), seed=2)
+    weight, bias = (part[0].double() for part in start_of(features, labels, 2))
+    x, truth = features.double(), F.one_hot(labels, 5).double()
+    speeds = [torch.zeros_like(weight), torch.zeros_like(bias)]
+    for step in range(epochs):
+        rate = lr * 0.5 * (1 + np.cos(np.pi * step / epochs))
+        wrong = (torch.softmax(x @ weight.T + bias, 1) - truth) / len(x)
+        gradient = wrong.T @ x + decay * weight
+        local = rate * 0.001 * weight.norm() / gradient.norm()
+        speeds[0] = 0.9 * speeds[0] + local * gradient
+        speeds[1] = 0.9 * speeds[1] + rate * wrong.sum(0)
+        weight, bias = weight - speeds[0], bias - speeds[1]
+    torch.testing.assert_close(ours.weight[0].double(), weight, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(ours.bias[0].double(), bias, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("optimizer", ["lars", "adamw"])
+def test_near_scikit_learns_exact_fit(optimizer):
+    train, test = blobs(1500, 1, spread=2.0), blobs(1000, 2, spread=2.0)
+    scaler = StandardScaler().fit(train.pooled().numpy())
+    oracle = LogisticRegression(max_iter=2000).fit(
+        scaler.transform(train.pooled().numpy()), train.labels.numpy()
+    )
+    exact = oracle.score(scaler.transform(test.pooled().numpy()), test.labels.numpy())
+    said = Linear(LinearConfig(optimizer=optimizer)).predict(train, test, seed=0)
+    ours = (said.values[0] == test.labels).double().mean().item()
+    assert said.details["layers"] == 1
+    assert ours > exact - 0.02
+    assert 0.5 < exact < 0.95
+
+
+def test_the_head_is_chosen_on_held_out_training_samples():
+    train, test = blobs(600, 1), blobs(300, 2)
+    probe = Linear(LinearConfig(optimizer="adamw", lrs=(1e-9, 1e-2), epochs=10))
+    assert probe.predict(train, test, 0).details["lr"] == 1e-2
+    probe = Linear(LinearConfig(optimizer="adamw", lrs=(1e-2, 1e6), epochs=10))
+    assert probe.predict(train, test, 0).details["lr"] == 1e-2
+
+
+class Layered(ToySamples):
+    """The last layer says nothing; the last four say everything."""
+
+    def pooled(self, layers: int = 1) -> Tensor:
+        features = super().pooled()
+        noise = torch.randn(features.shape, generator=torch.Generator().manual_seed(5))
+        return noise if layers == 1 else torch.cat([features, noise], 1)
+
+
+def test_layers_are_part_of_the_grid():
+    train, test = blobs(600, 1), blobs(300, 2)
+    layered = [Layered(part.tokens(), part.labels, 5) for part in (train, test)]
+    said = Linear(LinearConfig(epochs=20)).predict(*layered, seed=0)
+    assert said.details["layers"] == 4
 
 
 def test_shuffled_labels_give_chance():
-    (features, labels), test = blobs(1000, 1), blobs(2000, 2)
-    shuffled = labels[torch.randperm(1000, generator=torch.Generator().manual_seed(3))]
-    accuracy = Linear(LinearConfig()).evaluate((features, shuffled), test, seed=0).float().mean()
-    assert abs(accuracy - 0.2) < 0.08
+    train, test = blobs(600, 1), blobs(1000, 2)
+    probe = {"linear": Linear(LinearConfig(epochs=10))}
+    for known, asked, expected in (
+        (train, test, 0.65),
+        (shuffled(train), test, 0.2),
+        (train, shuffled(test), 0.2),
+    ):
+        candidate = Candidate(name="a", train=(known,), test=(asked,))
+        assert abs(compare([candidate], probe).rows[0].score.value - expected) < 0.12
 
 
-def test_features_that_never_vary_do_no_harm():
-    (features, labels), (test, _) = blobs(300, 1), blobs(200, 2)
-    plain = Linear(LinearConfig()).predict((features, labels), test, seed=0)
-    wide = torch.cat([features, torch.full((300, 3), 7.7)], 1)
-    padded = torch.cat([test, torch.full((200, 3), 7.7)], 1)
-    assert (Linear(LinearConfig()).predict((wide, labels), padded, seed=0) == plain).all()
+def test_a_class_that_training_lacks_costs_no_crash():
+    train, test = blobs(300, 1), blobs(200, 2)
+    kept = torch.nonzero(train.labels != 4)[:, 0]
+    said = Linear(LinearConfig(epochs=5)).predict(train.take(kept), test, seed=0)
+    assert said.values.max() <= 4
+
+
+def test_bad_settings_are_refused():
+    for settings in ({"layers": []}, {"lrs": [0.0]}, {"weight_decays": [-1.0]}, {"epochs": 0}):
+        with pytest.raises(ConfigError, match=next(iter(settings))):
+            structure(settings, LinearConfig)

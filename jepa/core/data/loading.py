@@ -62,6 +62,24 @@ class Evaluated(NamedTuple):
     bad: tuple[LeftOut, ...]
 
 
+class Attempt(NamedTuple):
+    """What one piece of evaluation work gave: a batch that may be empty.
+
+    Attributes:
+        inputs: [b, *S]; None where no sample could be decoded.
+        labels: [b] int64, or None.
+        indices: [b] int64 in the source.
+        names: of the samples, b of them.
+        bad: samples that could not be decoded.
+    """
+
+    inputs: Tensor | None
+    labels: Tensor | None
+    indices: Tensor
+    names: tuple[str, ...]
+    bad: tuple[LeftOut, ...]
+
+
 def load(
     source: Source,
     modality: Modality,
@@ -120,14 +138,10 @@ def evaluation_batches(
         DataError: not one sample could be decoded.
     """
     chosen = np.arange(len(source)) if indices is None else np.asarray(indices, dtype=np.int64)
-    works = [
-        Work(number, 0, chosen[first : first + batch_size])
-        for number, first in enumerate(range(0, len(chosen), batch_size))
-    ]
     # One batch is held back, so that what is left out behind the last one is named too.
     held: Evaluated | None = None
     bad: tuple[LeftOut, ...] = ()
-    for found in run_workers(_EvaluationBatches(source, modality), works, workers):
+    for found in attempts(source, modality, batch_size, workers, chosen):
         bad += found.bad
         if found.inputs is None:
             continue
@@ -139,6 +153,20 @@ def evaluation_batches(
         reason = f"; the last, {bad[-1].name}: {bad[-1].reason}" if bad else ""
         raise DataError(f"none of {len(chosen)} samples can be decoded{reason}")
     yield held._replace(bad=held.bad + bad)
+
+
+def attempts(
+    source: Source, modality: Modality, batch_size: int, workers: int, indices: np.ndarray
+) -> Iterator[Attempt]:
+    """As `evaluation_batches`, but exactly one result for each `batch_size` indices [n] int64.
+
+    So the n-th result is about the same indices, whatever can be decoded.
+    """
+    works = [
+        Work(number, 0, indices[first : first + batch_size])
+        for number, first in enumerate(range(0, len(indices), batch_size))
+    ]
+    yield from run_workers(_EvaluationBatches(source, modality), works, workers)
 
 
 @final
@@ -196,25 +224,17 @@ class _TrainBatches(Batches[Loaded]):
         )
 
 
-class _Found(NamedTuple):
-    """As `Evaluated`, but perhaps empty."""
-
-    inputs: Tensor | None
-    labels: Tensor | None
-    indices: Tensor
-    bad: tuple[LeftOut, ...]
-
-
 @final
-class _EvaluationBatches(Batches[_Found]):
+class _EvaluationBatches(Batches[Attempt]):
     """Batches under the evaluation transform; bad samples are left out."""
 
     def __init__(self, source: Source, modality: Modality) -> None:
         self._source, self._modality = source, modality
 
-    def __getitem__(self, work: Work) -> _Found:
+    def __getitem__(self, work: Work) -> Attempt:
         stack = Stack(len(work.indices))
         kept: list[int] = []
+        names: list[str] = []
         labels: list[int] = []
         bad: list[LeftOut] = []
         for index in map(int, work.indices):
@@ -225,9 +245,11 @@ class _EvaluationBatches(Batches[_Found]):
                 bad.append(_left_out(self._source, index, error))
                 continue
             kept.append(index)
+            names.append(item.name)
             labels += [] if item.label is None else [item.label]
-        found = torch.tensor(labels) if len(labels) == len(kept) else None
-        return _Found(stack.inputs, found, torch.tensor(kept), tuple(bad))
+        found = torch.tensor(labels, dtype=torch.int64) if len(labels) == len(kept) else None
+        indices = torch.tensor(kept, dtype=torch.int64)
+        return Attempt(stack.inputs, found, indices, tuple(names), tuple(bad))
 
 
 def _left_out(source: Source, index: int, error: Exception) -> LeftOut:

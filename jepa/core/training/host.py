@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
+from typing import Any
 
 import torch
 
@@ -30,11 +31,24 @@ def tune_host(device: torch.device, deterministic: bool) -> None:
         torch.use_deterministic_algorithms(True)
 
 
+def return_large_blocks() -> None:
+    """Give every block of 1 MiB or more back to the kernel when it is freed.
+
+    For work that must not hold more the longer it runs: in a heap that keeps freed blocks, gaps
+    come up that fit nothing, and it grows by and by. The price is fresh pages for every such block.
+    """
+    mallopt = _glibc("mallopt")
+    if mallopt is not None:
+        mallopt(_M_MMAP_THRESHOLD, 1 << 20)
+
+
 def _keep_freed_memory() -> None:
-    if not sys.platform.startswith("linux"):
-        return
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is None:  # a C library other than glibc
-        return
-    mallopt(_M_MMAP_THRESHOLD, _LARGE)
-    mallopt(_M_TRIM_THRESHOLD, _LARGE)
+    mallopt = _glibc("mallopt")
+    if mallopt is not None:
+        mallopt(_M_MMAP_THRESHOLD, _LARGE)
+        mallopt(_M_TRIM_THRESHOLD, _LARGE)
+
+
+def _glibc(name: str) -> Any:
+    """A function of glibc; None where the C library is another one."""
+    return getattr(ctypes.CDLL(None), name, None) if sys.platform.startswith("linux") else None

@@ -1,0 +1,140 @@
+"""Evaluation on labelled samples: what a protocol gets, and what it gives.
+
+Shape letters: see `jepa.core.tokens`; n samples, P features.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+import attrs
+from torch import Tensor, nn
+
+from jepa.core.grid import Grid
+
+if TYPE_CHECKING:
+    from jepa.core.model import Backbone
+
+
+class Batch(NamedTuple):
+    """Inputs [b, *S] as the loader gives them, on the CPU, with labels [b] int64 or None."""
+
+    inputs: Tensor
+    labels: Tensor | None
+
+
+class Network(NamedTuple):
+    """A copy of an encoder that may be trained further, on its device.
+
+    `backbone(prepare(inputs))` gives tokens [b, N, D].
+    """
+
+    prepare: nn.Module
+    backbone: Backbone
+
+
+class Samples(ABC):
+    """Samples as one candidate sees them: a trained encoder, an untrained one, or none (raw)."""
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Number of samples n."""
+
+    @property
+    @abstractmethod
+    def labels(self) -> Tensor:
+        """Labels [n] int64 in [0, len(classes)).
+
+        Raises:
+            DataError: there are none, or these samples are to be predicted.
+        """
+
+    @property
+    @abstractmethod
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes that labels tell apart."""
+
+    @abstractmethod
+    def quantity(self, name: str) -> Tensor:
+        """A measured quantity of every sample: [n] float64.
+
+        Raises:
+            DataError: the source measures no such quantity, or these samples are to be predicted.
+        """
+
+    @property
+    @abstractmethod
+    def grid(self) -> Grid:
+        """The grid of the N tokens."""
+
+    @abstractmethod
+    def pooled(self, layers: int = 1) -> Tensor:
+        """Means over tokens of the last `layers` layers, concatenated: [n, P] float32.
+
+        An encoder of fewer layers gives all it has. Raw samples have none: they give the
+        modality's baseline, whatever is asked.
+
+        Raises:
+            ConfigError: more layers are asked than are kept (4).
+        """
+
+    @abstractmethod
+    def tokens(self) -> Tensor:
+        """Features of every token: [n, N, D] floating; may lie in a file, so read it in parts."""
+
+    @abstractmethod
+    def take(self, places: Tensor) -> Samples:
+        """The samples at `places` [k] int64."""
+
+    @abstractmethod
+    def network(self, settings: Sequence[str] = ()) -> Network | None:
+        """A fresh copy to train further; None: there is no network behind these features.
+
+        Args:
+            settings: `key=value` texts over the run's config, such as
+                `model.encoder.drop_path=0.1`.
+
+        Raises:
+            ConfigError: the encoder does not know a setting.
+        """
+
+    @abstractmethod
+    def batches(self, batch_size: int) -> Iterator[Batch]:
+        """All samples in order, under the evaluation transform."""
+
+    @abstractmethod
+    def training_batches(self, batch_size: int, steps: int, seed: int) -> Iterator[Batch]:
+        """Shuffled batches under the training transform; a smaller set makes smaller batches."""
+
+
+@attrs.frozen(kw_only=True)
+class Predictions:
+    """What a protocol says of each test sample.
+
+    Args:
+        values: [R, m] of R repetitions: classes as int64, or values of a quantity as float64.
+        quantity: name of the quantity; None: classes.
+        details: what a reader should know of the fit, such as the learning rate that was chosen.
+    """
+
+    values: Tensor
+    quantity: str | None = None
+    details: Mapping[str, float | str] = attrs.field(factory=dict)
+
+
+class Protocol(ABC):
+    """An evaluation of a representation. Built as `cls(config)`."""
+
+    Config: ClassVar[type[Any]]
+
+    @abstractmethod
+    def predict(self, train: Samples, test: Samples, seed: int) -> Predictions:
+        """Fit to the training samples and predict the test samples, in their order.
+
+        Args:
+            train: labelled samples.
+            test: samples whose labels and quantities are hidden: asking for them raises.
+            seed: of whatever the protocol draws.
+        """
