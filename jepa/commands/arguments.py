@@ -5,6 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+PICTURES = (".png", ".pdf", ".svg", ".jpg")
+"""Endings of the pictures that commands write."""
+
 
 def add_config_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what every command that reads a config takes."""
@@ -38,3 +41,13 @@ def name(text: str) -> str:
 def folder(text: str) -> Path:
     """A folder to write to."""
     return Path(name(text))
+
+
+def picture(text: str) -> Path:
+    """A file whose ending names a format of pictures."""
+    path = Path(name(text))
+    if path.suffix.lower() not in PICTURES:
+        raise argparse.ArgumentTypeError(
+            f"found '{text}', allowed: a file that ends in {', '.join(PICTURES)}"
+        )
+    return path

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jepa.commands.arguments import add_config_arguments, count, name
+from jepa.commands.arguments import PICTURES, add_config_arguments, count, name, picture
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -20,17 +20,6 @@ if TYPE_CHECKING:
 HELP = "draw sampled masks over real inputs, and how often each place is context or target"
 
 _STDOUT = "-"
-_FORMATS = (".png", ".pdf", ".svg", ".jpg")
-
-
-def _picture(text: str) -> Path:
-    """A file whose ending names a format."""
-    path = Path(name(text))
-    if path.suffix.lower() not in _FORMATS:
-        raise argparse.ArgumentTypeError(
-            f"found '{text}', allowed: a file that ends in {', '.join(_FORMATS)}"
-        )
-    return path
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -38,10 +27,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_config_arguments(parser)
     parser.add_argument(
         "--output",
-        type=_picture,
+        type=picture,
         metavar="FILE",
         required=True,
-        help=f"picture to write ({', '.join(_FORMATS)})",
+        help=f"picture to write ({', '.join(PICTURES)})",
     )
     parser.add_argument(
         "--samples", type=count, default=8, metavar="N", help="rows of the picture [8]"
