@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, TypeVar
 
 import attrs
 import torch
@@ -18,6 +18,8 @@ from torch import Tensor, nn
 from jepa.core.errors import ConfigError, Fault
 from jepa.core.grid import Grid
 from jepa.core.settings import check
+
+T = TypeVar("T")
 
 EPS = 1e-6
 """Of every layer norm (I-JEPA, and ViT before it)."""
@@ -59,6 +61,12 @@ class Attention(nn.Module):
         if keep is not None:
             q = q[:, :, -keep:]
         return self.proj(rearrange(attend(q, k, v), "B H n d -> B n (H d)"))  # type: ignore[no-any-return]
+
+    def weights(self, x: Tensor) -> Tensor:
+        """How the tokens [B, n, D] attend to each other: [B, H, n, n], rows sum to 1."""
+        q, k, _ = rearrange(self.qkv(x), "B n (three H d) -> three B H n d", three=3, H=self.heads)
+        scores: Tensor = q @ k.transpose(-2, -1) * q.shape[-1] ** -0.5
+        return scores.softmax(dim=-1)
 
 
 class Mlp(nn.Module):
@@ -113,6 +121,10 @@ class Block(nn.Module):
         kept = x if keep is None else x[:, -keep:]
         kept = kept + self.drop_path(self.attn(self.norm1(x), keep))
         return kept + self.drop_path(self.mlp(self.norm2(kept)))  # type: ignore[no-any-return]
+
+    def attention(self, x: Tensor) -> Tensor:
+        """How tokens that enter the block [B, n, D] attend to each other: [B, H, n, n]."""
+        return self.attn.weights(self.norm1(x))
 
 
 def check_heads(dim: int, heads: int) -> None:
@@ -216,8 +228,8 @@ class Positions(nn.Module):
         return torch.cat(parts, dim=-1)[..., : self.sincos.dim]
 
 
-def pick(outputs: Sequence[Tensor], indices: Sequence[int]) -> list[Tensor]:
-    """Outputs by index, negative ones from the end.
+def pick(outputs: Sequence[T], indices: Sequence[int]) -> list[T]:
+    """What belongs to each block, by index, negative ones from the end.
 
     Raises:
         ConfigError: an index outside the depth.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from types import MappingProxyType
-from typing import Literal
+from typing import Literal, cast
 
 import attrs
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from jepa.core.grid import Grid
-from jepa.core.interfaces import Encoder
+from jepa.core.interfaces import Attentive, Encoder
 from jepa.core.settings import positive
 from jepa.core.tokens import Tokens
 from jepa.plugins.layers import (
@@ -49,7 +49,7 @@ PRESETS = MappingProxyType(
 )
 
 
-class ViTEncoder(Encoder):
+class ViTEncoder(Encoder, Attentive):
     """Pre-norm blocks over tokens with fixed positions added, and a final norm.
 
     Source: I-JEPA (2301.08243), appendix A; sizes as in its released code.
@@ -115,6 +115,14 @@ class ViTEncoder(Encoder):
             outputs.append(x)
         outputs[-1] = self.norm(x)
         return pick(outputs, indices)
+
+    def attention(self, tokens: Tokens, index: int) -> Tensor:
+        """Attention weights [B, H, n, n] of the chosen block."""
+        (chosen,) = pick(range(self.depth), [index])
+        x = tokens.data + self.positions(tokens.coords)
+        for block in self.blocks[:chosen]:
+            x = self._run(block, x)
+        return cast("Block", self.blocks[chosen]).attention(x)
 
     def regrid(self, grid: Grid) -> None:
         """Positions for a grid of another size."""

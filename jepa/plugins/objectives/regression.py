@@ -28,7 +28,7 @@ class Regression(Objective):
 
     def __init__(self, normalise: Normalisation) -> None:
         super().__init__()
-        self.normalise = _NORMALISATIONS[normalise]
+        self._normalise = _NORMALISATIONS[normalise]
 
     @abstractmethod
     def distance(self, predictions: Tensor, targets: Tensor) -> Tensor:
@@ -40,8 +40,12 @@ class Regression(Objective):
         """[B, M, T, D] of each view -> Loss."""
         distances = []
         for z, h in zip(predictions, targets, strict=True):
-            distances.append(self.distance(_fine(z), self.normalise(_fine(h))))
+            distances.append(self.distance(_fine(z), self.normalise(h)))
         return Loss(torch.stack(distances).mean(), {})
+
+    def normalise(self, targets: Tensor) -> Tensor:
+        """As the settings say: [B, M, T, D] -> [B, M, T, D], float32 or finer."""
+        return self._normalise(_fine(targets))
 
 
 def _fine(x: Tensor) -> Tensor:
