@@ -46,8 +46,9 @@ class LinearConfig:
     )
     epochs: int = attrs.field(default=50, validator=positive)
     batch: int | None = attrs.field(default=None, validator=positive)
-    """Samples of a step; None: 16384, or fewer where that leaves fewer than the 78 steps an epoch
-    that the paper has on ImageNet."""
+    """Samples of a step; None: 16384, or fewer (32 at least) where that leaves fewer than the 78
+    steps an epoch that the paper has on ImageNet. Below 2,496 samples there are more epochs, so
+    that the steps are as many in all."""
 
 
 @final
@@ -105,9 +106,13 @@ class Linear(Protocol):
     def _fit(
         self, features: Tensor, labels: Tensor, classes: int, tries: Sequence[Try], seed: int
     ) -> Heads:
-        config = self.config
-        batch = config.batch or max(_LEAST_BATCH, min(_GREATEST_BATCH, len(labels) // _STEPS))
-        course = Course(optimizer=config.optimizer, batch=batch, epochs=config.epochs)
+        config, n = self.config, len(labels)
+        batch = config.batch or max(_LEAST_BATCH, min(_GREATEST_BATCH, n // _STEPS))
+        epochs = config.epochs
+        if config.batch is None:
+            # Few samples have fewer steps an epoch even so, and as many are needed in all.
+            epochs = max(epochs, epochs * _STEPS // (n // min(batch, n)))
+        course = Course(optimizer=config.optimizer, batch=batch, epochs=epochs)
         return train_heads(features, labels, classes, tries, course, seed)
 
     def _lrs(self) -> tuple[float, ...]:

@@ -69,17 +69,18 @@ class Schedules:
         o, W, TT = self.optim, self.warmup, self.length  # noqa: N806
         if t < W:
             return self.lr_factor * (o.start_lr + t / W * (o.lr - o.start_lr))
-        return self.lr_factor * _cosine(o.lr, o.final_lr, (t - W) / (TT - W))
+        return self.lr_factor * cosine(o.lr, o.final_lr, (t - W) / (TT - W))
 
     def weight_decay(self, t: int) -> float:
         """Weight decay of step t: a cosine over the whole schedule."""
         o = self.optim
-        return _cosine(o.weight_decay, o.final_weight_decay, t / self.length)
+        return cosine(o.weight_decay, o.final_weight_decay, t / self.length)
 
     def progress(self, step: int) -> float:
         """Share of the schedule done before step `step`, counted from 0: the target's progress."""
         return min(1.0, step / (self.train.schedule_scale * self._trained_steps))
 
 
-def _cosine(start: float, final: float, progress: float) -> float:
+def cosine(start: float, final: float, progress: float) -> float:
+    """Half a wave from `start` to `final` as `progress` goes from 0 to 1; `final` from there on."""
     return final + (start - final) * 0.5 * (1.0 + math.cos(math.pi * min(1.0, progress)))
