@@ -15,7 +15,18 @@ import jepa
 from jepa.core.errors import ConfigError, JepaError
 from jepa.core.files import hush
 
-COMMANDS = ("train", "check", "masks", "report", "plugins")
+COMMANDS = (
+    "train",
+    "check",
+    "masks",
+    "health",
+    "report",
+    "visualize",
+    "eval",
+    "embed",
+    "neighbors",
+    "plugins",
+)
 """In the order of the help text."""
 
 _DESCRIPTION = """\

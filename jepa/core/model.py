@@ -93,11 +93,15 @@ class JEPA(nn.Module):
         tokens = self.backbone.tokens(prepared)  # [B, N, D]
         predictions, contexts = [], []
         for view, masks in enumerate(views):
-            seen = tokens.take(masks.context)  # [B, K, D]
-            context = self.backbone.encoder(seen)  # [B, K, D]
-            predictions.append(self.predict(Tokens(context, seen.coords), tokens, masks, view))
-            contexts.append(context)
+            context = self.encode(tokens, masks)  # [B, K, D]
+            predictions.append(self.predict(context, tokens, masks, view))
+            contexts.append(context.data)
         return Representations(tuple(predictions), tuple(targets), tuple(contexts))
+
+    def encode(self, tokens: Tokens, masks: Masks) -> Tokens:
+        """Encode the context alone: data [B, N, D] -> [B, K, D]."""
+        seen = tokens.take(masks.context)
+        return Tokens(self.backbone.encoder(seen), seen.coords)
 
     def predict(self, context: Tokens, tokens: Tokens, masks: Masks, view: int) -> Tensor:
         """Predict each target block on its own: context [B, K, D] -> [B, M, T, D_target].

@@ -12,16 +12,16 @@ from typing import TextIO, final
 import attrs
 
 from jepa.core.files import cut_jsonl
-from jepa.core.training.observer import Observer, Outcome, Record, RunView
-
-FILE = "metrics.jsonl"
+from jepa.core.health.trace import METRICS_FILE
+from jepa.core.training.observer import Observer, Outcome, Record, Remark, RunView
 
 
 @final
 class Jsonl(Observer):
     """Writes one JSON object a record: `step`, `epoch`, `time` (Unix, seconds) and the metrics.
 
-    Lines are strict JSON: what is not finite is null. Notes stand under `notes`, if there are any.
+    Lines are strict JSON: what is not finite is null. How the run stands is `status`, and notes
+    stand under `notes`, if there are any.
     """
 
     @attrs.frozen(kw_only=True)
@@ -33,13 +33,17 @@ class Jsonl(Observer):
 
     def start(self, run: RunView) -> None:
         """Open the file, cut back to the step that the run goes on from."""
-        path = run.output / FILE
+        path = run.output / METRICS_FILE
         cut_jsonl(path, run.start_step)
         self._out = path.open("a", encoding="utf-8")
 
     def measure(self, step: int) -> Mapping[str, float]:
         """Nothing: this observer only writes."""
         return {}
+
+    def remark(self, step: int) -> Remark | None:
+        """Nothing of its own."""
+        return None
 
     def record(self, record: Record) -> None:
         """Append a line and hand it to the system, so that readers see it at once."""
@@ -73,6 +77,8 @@ def to_line(record: Record, now: float) -> str:
     }
     for name, value in record.metrics.items():
         fields[name] = value if math.isfinite(value) else None
+    if record.status:
+        fields["status"] = record.status
     if record.notes:
         fields["notes"] = list(record.notes)
     return json.dumps(fields, allow_nan=False) + "\n"

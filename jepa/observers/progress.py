@@ -17,7 +17,7 @@ from rich.text import Text
 
 from jepa.core.files import hush
 from jepa.core.settings import non_negative
-from jepa.core.training.observer import Observer, Outcome, Record, RunView
+from jepa.core.training.observer import Observer, Outcome, Record, Remark, RunView
 
 LOSS = "train/loss"
 _REFRESH_S = 0.2
@@ -25,7 +25,7 @@ _REFRESH_S = 0.2
 
 @final
 class Progress(Observer):
-    """Shows step, epoch, loss, learning rate, samples/s and the time left.
+    """Shows step, epoch, loss, learning rate, samples/s, the time left and how the run stands.
 
     The bar goes to stderr where that is a terminal. Plain lines go to stdout where that is no
     terminal, or where there is no bar; so `jepa train > log.txt` gives both.
@@ -63,6 +63,10 @@ class Progress(Observer):
         if self._bar is not None:
             self._bar.move(step)
         return {}
+
+    def remark(self, step: int) -> Remark | None:
+        """Nothing of its own."""
+        return None
 
     def record(self, record: Record) -> None:
         """Show notes, and of log steps the scalars that people look at."""
@@ -193,6 +197,8 @@ def status(record: Record, total: int) -> str:
     if "perf/step_s" in metrics:
         left = (total - record.step) * metrics["perf/step_s"]
         shown.append(f"eta {_clock(left)}")
+    if record.status:
+        shown.append(record.status)
     return "  ".join(shown)
 
 

@@ -15,7 +15,7 @@ from jepa.core.pictures import enlarge, overlay, sheet
 from jepa.core.rng import Rng
 from jepa.core.settings import positive
 from jepa.core.tokens import Masks
-from jepa.core.training.observer import Observer, Outcome, Record, RunView
+from jepa.core.training.observer import Observer, Outcome, Record, Remark, RunView
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -25,7 +25,7 @@ FOLDER = "tensorboard"
 
 @final
 class TensorBoard(Observer):
-    """Writes every metric under its name, notes as text, and now and then a sheet of masks.
+    """Writes metrics under their names, notes and status as text, now and then a sheet of masks.
 
     A sheet shows samples of the fixed batch, one a row: the sample, and then each view of masks
     as the next step draws it. Context is plain, targets are tinted, what is hidden is dark and
@@ -45,6 +45,7 @@ class TensorBoard(Observer):
         self.config = config
         self._run: RunView | None = None
         self._writer: SummaryWriter | None = None
+        self._status = ""
 
     def start(self, run: RunView) -> None:
         """Cut events after the step that the run goes on from, and open a new event file."""
@@ -67,6 +68,10 @@ class TensorBoard(Observer):
             self._draw(step)
         return {}
 
+    def remark(self, step: int) -> Remark | None:
+        """Nothing of its own."""
+        return None
+
     def record(self, record: Record) -> None:
         """Write the scalars and notes of a step."""
         writer = self._opened()[1]
@@ -75,6 +80,9 @@ class TensorBoard(Observer):
         if record.notes:
             text = "\n\n".join(record.notes)
             writer.add_text("notes", text, record.step)
+        if record.status != self._status:
+            writer.add_text("status", record.status, record.step)
+            self._status = record.status
 
     def saved(self, step: int) -> None:
         """Put all events on the disk."""

@@ -4,16 +4,20 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 from einops import repeat
+from stripes_source import Stripes
 from torch import nn
 
+from jepa.core.data.source import Source
 from jepa.core.grid import Grid
 from jepa.core.interfaces import InputSpec, MaskSampler
 from jepa.core.modality import Modality
 from jepa.core.model import JEPA, Backbone
+from jepa.core.rng import Rng
 from jepa.core.tokens import Masks
 from jepa.core.training.observer import FixedBatch, RunView
 from jepa.plugins.encoders.vit import ViTEncoder
@@ -106,14 +110,19 @@ def make_run(tmp_path: Path) -> Callable[..., RunView]:
         masks=(SimpleNamespace(cls=LeftToRight, config=None),), train=SimpleNamespace(seed=3)
     )
 
-    def make(start_step: int = 0, total_steps: int = 100) -> RunView:
-        from jepa.core.rng import Rng
-
+    def make(
+        start_step: int = 0,
+        total_steps: int = 100,
+        source: Source | None = None,
+        held_out: Any = None,
+    ) -> RunView:
         return RunView(
             config=config,
             output=tmp_path,
             model=model,
             modality=Squares(),
+            source=source or Stripes(),
+            held_out=lambda: held_out,
             fixed_batch=lambda: FixedBatch(inputs, (sampler.sample(6, Rng(0, 0, 6)),)),
             start_step=start_step,
             total_steps=total_steps,

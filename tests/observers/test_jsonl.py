@@ -3,8 +3,9 @@ import math
 
 import pytest
 
+from jepa.core.health.trace import METRICS_FILE as FILE
 from jepa.core.training.observer import Record
-from jepa.observers.jsonl import FILE, Jsonl, to_line
+from jepa.observers.jsonl import Jsonl, to_line
 
 
 def strict(line: str) -> dict:
@@ -20,7 +21,7 @@ def steps(folder) -> list[int]:
 
 def test_line_is_strict_json():
     metrics = {"train/loss": math.nan, "train/grad_norm": math.inf, "schedule/lr": 1e-3}
-    line = to_line(Record(7, 0.7, metrics, ("step skipped",)), now=12.3456)
+    line = to_line(Record(7, 0.7, metrics, ("step skipped",), "learning"), now=12.3456)
     assert line.endswith("\n")
     assert strict(line) == {
         "step": 7,
@@ -29,6 +30,7 @@ def test_line_is_strict_json():
         "train/loss": None,
         "train/grad_norm": None,
         "schedule/lr": 1e-3,
+        "status": "learning",
         "notes": ["step skipped"],
     }
 

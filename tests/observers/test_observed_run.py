@@ -21,7 +21,7 @@ SMALL = [
 ]
 ALL = (
     "observers=[{name: progress, every_s: 0}, jsonl, {name: tensorboard, pictures_every: 3}, "
-    "{name: collapse, every: 3}]"
+    "{name: health, every: 3, probe: {every: 4, known: 40, asked: 20}}]"
 )
 
 
@@ -57,12 +57,22 @@ def test_observers_see_each_step_once_and_change_nothing(tmp_path):
 
     records = [json.loads(line) for line in (seen / "metrics.jsonl").read_text().splitlines()]
     assert [record["step"] for record in records] == [1, 2, 3, 4, 6, 8, 9, 10]
-    spread = [record["step"] for record in records if "collapse/target_rank" in record]
-    assert spread == [1, 3, 6, 9]
+    spread = [record["step"] for record in records if "health/target_rank" in record]
+    assert spread == [1, 3, 6, 9, 10]
+
+    probed = [record["step"] for record in records if "health/knn" in record]
+    assert probed == [4, 8, 10]
+    assert ["health/knn_init" in record for record in records] == [True] + 7 * [False]
 
     board = EventAccumulator(str(seen / "tensorboard"), size_guidance={IMAGES: 0}).Reload()
     assert [event.step for event in board.Scalars("train/loss")] == [2, 4, 6, 8, 10]
-    assert [event.step for event in board.Scalars("collapse/context_std")] == spread
+    assert [event.step for event in board.Scalars("health/context_std")] == spread
     assert [event.step for event in board.Images("masks")] == [0, 3, 6, 9]
-    logged = {name for record in records for name in record} - {"step", "epoch", "time", "notes"}
+    logged = {name for record in records for name in record} - {
+        "step",
+        "epoch",
+        "time",
+        "notes",
+        "status",
+    }
     assert set(board.Tags()["scalars"]) == logged

@@ -4,12 +4,12 @@ import pytest
 import torch
 
 from jepa.core.training.observer import Observer, Record
-from jepa.observers.collapse import Collapse
+from jepa.observers.health import Health
 from jepa.observers.jsonl import Jsonl
 from jepa.observers.progress import Progress
 from jepa.observers.tensorboard import TensorBoard
 
-ALL = [Collapse, Jsonl, Progress, TensorBoard]
+ALL = [Health, Jsonl, Progress, TensorBoard]
 each = pytest.mark.parametrize("cls", ALL, ids=lambda cls: cls.__name__)
 
 
@@ -36,5 +36,5 @@ def test_looking_draws_from_no_generator(cls, make_run):
 def test_registered_under_their_names():
     from jepa.core import registry
 
-    names = ("collapse", "jsonl", "progress", "tensorboard")
+    names = ("health", "jsonl", "progress", "tensorboard")
     assert [registry.load(registry.find("observer", name)) for name in names] == ALL

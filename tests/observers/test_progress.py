@@ -24,7 +24,12 @@ def lines_of(capsys) -> list[str]:
 def test_status_says_what_was_measured():
     expected = "epoch 2.00  loss 0.2500  lr 1.0e-03  812 samples/s  eta 0:00:40"
     assert status(record(20), 100) == expected
-    assert status(Record(1, 0.1, {"collapse/target_std": 1.0}), 100) == "epoch 0.10"
+    assert status(Record(1, 0.1, {"health/target_std": 1.0}), 100) == "epoch 0.10"
+
+
+def test_status_ends_with_how_the_run_stands():
+    told = Record(20, 2.0, {"train/loss": 0.25}, (), "learning")
+    assert status(told, 100) == "epoch 2.00  loss 0.2500  learning"
 
 
 def test_slow_runs_and_bad_losses_are_readable():
@@ -76,7 +81,7 @@ def test_notes_show_even_between_lines(make_run, capsys):
 def test_steps_between_log_steps_print_nothing(make_run, capsys):
     observer = Progress(Progress.Config(every_s=0))
     observer.start(make_run())
-    observer.record(Record(1, 0.1, {"collapse/target_std": 0.9}))
+    observer.record(Record(1, 0.1, {"health/target_std": 0.9}))
     assert lines_of(capsys) == []
 
 

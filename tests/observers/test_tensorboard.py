@@ -64,6 +64,17 @@ def test_notes_are_text(make_run, tmp_path):
     assert event.tensor_proto.string_val == [b"step 1 skipped"]
 
 
+def test_how_the_run_stands_is_text_where_it_changes(make_run, tmp_path):
+    observer = TensorBoard(TensorBoard.Config())
+    observer.start(make_run())
+    for step, status in enumerate(["", "warming up", "warming up", "learning"], 1):
+        observer.record(Record(step, 0.1, {}, (), status))
+    observer.finish("completed")
+    events = read(tmp_path).Tensors("status/text_summary")
+    said = [(event.step, event.tensor_proto.string_val[0].decode()) for event in events]
+    assert said == [(2, "warming up"), (4, "learning")]
+
+
 def test_no_step_stands_twice_after_resumes(make_run, tmp_path):
     write(make_run(), [10, 20, 30], loss=1.0)
     write(make_run(start_step=20), [30, 40], loss=2.0)

@@ -11,6 +11,8 @@ import attrs
 import torch
 from torch import Tensor
 
+from jepa.core.data.held_out import HeldOut
+from jepa.core.data.source import Source
 from jepa.core.modality import Modality
 from jepa.core.tokens import Masks
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 class FixedBatch(NamedTuple):
     """Samples and masks that stay the same for the whole run, whatever process or resume.
 
+    The samples are held out (`RunView.held_out`), or of the training set where there are none.
     `inputs` [B, *S] are on the device, as the loader gives them (before the device transform).
     """
 
@@ -38,6 +41,9 @@ class RunView:
         output: its folder.
         model: the model, not wrapped; call `model.represent` under `torch.no_grad()`.
         modality: for pictures.
+        source: of the training samples.
+        held_out: gives samples that the run does not train on, or None; opened when first asked
+            for.
         fixed_batch: gives the fixed batch; decoded once, when first asked for.
         start_step: steps done before this process started (0, or the checkpoint's).
         total_steps: steps after which the run ends.
@@ -51,6 +57,8 @@ class RunView:
     output: Path
     model: JEPA
     modality: Modality
+    source: Source
+    held_out: Callable[[], HeldOut | None]
     fixed_batch: Callable[[], FixedBatch]
     start_step: int
     total_steps: int
@@ -69,11 +77,26 @@ class Record:
         epoch: epochs done, with the fraction.
         metrics: what was measured at this step.
         notes: lines for people, such as a skipped step.
+        status: how the run stands, in a few words; empty where no observer has said.
     """
 
     step: int
     epoch: float
     metrics: Mapping[str, float]
+    notes: tuple[str, ...] = ()
+    status: str = ""
+
+
+@attrs.frozen
+class Remark:
+    """What an observer has to say about a run.
+
+    Args:
+        status: how the run stands, in a few words. It holds until the observer says another.
+        notes: lines for people, shown once.
+    """
+
+    status: str
     notes: tuple[str, ...] = ()
 
 
@@ -92,6 +115,10 @@ class Observer(ABC):
     @abstractmethod
     def measure(self, step: int) -> Mapping[str, float]:
         """Scalars of the step just done; an empty mapping (at no cost) where none are due."""
+
+    @abstractmethod
+    def remark(self, step: int) -> Remark | None:
+        """What people should know, asked after `measure` of each step; None: nothing new."""
 
     @abstractmethod
     def record(self, record: Record) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import sys
 from pathlib import Path
 from typing import NamedTuple
@@ -10,6 +11,7 @@ from typing import NamedTuple
 from jepa.core.build import Built, build
 from jepa.core.config import RunConfig
 from jepa.core.data.bad_samples import BadSamples
+from jepa.core.data.held_out import held_out
 from jepa.core.data.opening import open_source
 from jepa.core.data.order import Order
 from jepa.core.data.source import Source
@@ -19,6 +21,7 @@ from jepa.core.training import cost, memory, precision, state
 from jepa.core.training.checkpoint import Checkpoint, newest_valid
 from jepa.core.training.damage import BAD_SAMPLES
 from jepa.core.training.distributed import World
+from jepa.core.training.fixed import Fixed
 from jepa.core.training.host import tune_host
 from jepa.core.training.observer import Outcome, RunView
 from jepa.core.training.plan import Plan
@@ -27,7 +30,7 @@ from jepa.core.training.resume import config_differences
 from jepa.core.training.runfolder import RunFolder
 from jepa.core.training.signals import StopRequest
 from jepa.core.training.trainer import Trainer
-from jepa.core.training.watch import Fixed, Watch
+from jepa.core.training.watch import Watch
 
 
 class Prepared(NamedTuple):
@@ -243,13 +246,17 @@ def _watch(
     resume: Checkpoint | None,
     numbers: Precision,
 ) -> Watch:
-    built, plan, device = prepared.built, prepared.plan, world.device
+    built, source, plan = prepared
+    device = world.device
+    held = functools.cache(lambda: held_out(config.data, built.modality, source))
     run = RunView(
         config=config,
         output=folder.path,
         model=built.model,
         modality=built.modality,
-        fixed_batch=Fixed(config, prepared.source, built.modality, built.samplers, device),
+        source=source,
+        held_out=held,
+        fixed_batch=Fixed(config, source, held, built.modality, built.samplers, device),
         start_step=resume.step if resume else 0,
         total_steps=plan.schedules.total_steps,
         steps_per_epoch=plan.steps_per_epoch,

@@ -3,67 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cached_property
 
-import attrs
-import numpy as np
-import torch
-
-from jepa.core.config import RunConfig
-from jepa.core.data.loading import evaluation_batches
-from jepa.core.data.source import Source
 from jepa.core.errors import TrainingError
-from jepa.core.interfaces import MaskSampler
-from jepa.core.modality import Modality
-from jepa.core.rng import Rng
-from jepa.core.tokens import Masks
-from jepa.core.training.observer import FixedBatch, Observer, Outcome, Record, RunView
-
-_FIXED_SAMPLES = 64
-_TRIED = 4096
-"""Samples that are tried, beside the spread ones, before a batch is given up."""
-_FIXED_STEP = 2**40
-"""Beyond any run, so that the fixed masks are nobody's training masks."""
-
-
-@attrs.frozen
-class Fixed:
-    """Makes the batch that stays the same for the whole run, when it is first asked for."""
-
-    config: RunConfig
-    source: Source
-    modality: Modality
-    samplers: Sequence[MaskSampler]
-    device: torch.device
-
-    def __call__(self) -> FixedBatch:
-        """The batch on the device.
-
-        Raises:
-            DataError: none of its samples can be decoded.
-        """
-        return self._made
-
-    @cached_property
-    def _made(self) -> FixedBatch:
-        wanted = min(_FIXED_SAMPLES, len(self.source), self.config.train.global_batch)
-        # Spread, since sources often stand class by class; others step in for damaged ones.
-        n = len(self.source)
-        spread = np.arange(wanted) * n // wanted
-        order = np.concatenate([spread, np.setdiff1d(np.arange(min(n, _TRIED)), spread)])
-        singles = evaluation_batches(self.source, self.modality, 1, workers=0, indices=order)
-        inputs = torch.cat([found.inputs for found in itertools.islice(singles, wanted)])
-        views = tuple(
-            sampler.sample(
-                len(inputs),
-                Rng(self.config.train.seed, _FIXED_STEP, len(inputs), 0, len(inputs), view),
-            )
-            for view, sampler in enumerate(self.samplers)
-        )
-        moved = tuple(Masks(*(part.to(self.device) for part in masks)) for masks in views)
-        return FixedBatch(inputs.to(self.device), moved)
+from jepa.core.training.observer import Observer, Outcome, Record, RunView
 
 
 class Watch:
@@ -81,6 +24,7 @@ class Watch:
         self._observers: list[tuple[str, Observer]] = [
             (part.name, part.cls(part.config)) for part in run.config.observers
         ]
+        self._statuses: dict[str, str] = {}
 
     def start(self) -> None:
         """The run begins or goes on."""
@@ -94,11 +38,18 @@ class Watch:
         rate = told.get("perf/samples_per_s")
         if rate is not None and self.utilisation_per_rate is not None:
             told["perf/mfu"] = rate * self.utilisation_per_rate
+        said = list(notes)
         for name, observer in self._observers:
             with _named(name):
                 told |= observer.measure(step)
-        if told:
-            record = Record(step, step / self.run.steps_per_epoch, told, tuple(notes))
+                remark = observer.remark(step)
+            if remark is not None:
+                self._statuses[name] = remark.status
+                said += remark.notes
+        if told or said:
+            status = "; ".join(filter(None, self._statuses.values()))
+            epoch = step / self.run.steps_per_epoch
+            record = Record(step, epoch, told, tuple(said), status)
             for name, observer in self._observers:
                 with _named(name):
                     observer.record(record)

@@ -89,7 +89,7 @@ class ImageModality(Modality):
             },
             "masks": [{"name": "multiblock"}],
             "observers": [
-                {"name": name} for name in ("progress", "jsonl", "tensorboard", "collapse")
+                {"name": name} for name in ("progress", "jsonl", "tensorboard", "health")
             ],
         }
 

@@ -15,8 +15,8 @@ from tiny_run import ALONE, checkpoint_steps, exact, marks, records, tiny, train
 
 from jepa.core.errors import CheckpointError, DataError, JepaError, TrainingError
 from jepa.core.training import precision, session, state
+from jepa.core.training.fixed import Fixed
 from jepa.core.training.runfolder import RunFolder
-from jepa.core.training.watch import Fixed
 from jepa.observers.jsonl import Jsonl
 
 PICTURES = 40
@@ -279,15 +279,16 @@ def test_the_fixed_batch_is_spread_and_passes_over_damage(tmp_path):
         Image.new("L", (28, 28), number).save(path)
     config = tiny(*from_folder(tmp_path / "data"), "train.max_steps=2")
     built, source, _ = session.prepare(config, ALONE)
-    fixed = Fixed(config, source, built.modality, built.samplers, torch.device("cpu"))
+    parts = config, source, lambda: None, built.modality, built.samplers, torch.device("cpu")
+    fixed = Fixed(*parts)
     assert fixed().inputs[:, 0, 0, 0].tolist() == [0, 5, 10, 15, 20, 25, 30, 35]
     for number in range(0, 20, 5):
         (tmp_path / "data" / f"{number:02d}.png").write_bytes(b"damaged")
-    fixed = Fixed(config, source, built.modality, built.samplers, torch.device("cpu"))
+    fixed = Fixed(*parts)
     assert fixed().inputs[:, 0, 0, 0].tolist() == [20, 25, 30, 35, 1, 2, 3, 4]
     for number in range(20, 40, 5):
         (tmp_path / "data" / f"{number:02d}.png").write_bytes(b"damaged")
-    fixed = Fixed(config, source, built.modality, built.samplers, torch.device("cpu"))
+    fixed = Fixed(*parts)
     assert fixed().inputs[:, 0, 0, 0].tolist() == [1, 2, 3, 4, 6, 7, 8, 9]
 
 
