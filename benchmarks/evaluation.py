@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import shlex
+import re
 import statistics
 import tempfile
 import time
@@ -36,15 +36,27 @@ PLANS: dict[str, list[str]] = {
         *("--protocol", "lowshot", "share=null", "per_class=10", "draws=2"),
         "probe={name: finetune, epochs: 30}",
     ],
-    "fine-tuning, 2,000 labels": ["--protocol", "finetune", "--train-samples", "2000", "epochs=10"],
+    "fine-tuning, 2,000 labels": [
+        "--protocol",
+        "finetune",
+        "--train-samples",
+        "2000",
+        "epochs=10",
+        "batch=128",
+    ],
     "dense, 4 x 4 cells": ["--protocol", "dense", "--train-samples", "4000"],
 }
+HEAD = (
+    "protocol", "features", "score of each run (95% over test samples)",
+    "trained minus this, paired (95%)", "mean over runs (95%, t)",
+)  # fmt: skip
+PERCENT = 100.0
 _T = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}  # Student's 97.5% point for n runs
 
 
 def evaluate(run: Path, plan: str, arguments: list[str], more: list[str], reuse: bool) -> Any:
     """One plan on one run: what `jepa eval` wrote, with its seconds."""
-    kept = run / "eval" / f"benchmark-{plan.replace(' ', '_').replace('%', '')}.json"
+    kept = run / "eval" / f"benchmark-{re.sub(r'[^a-z0-9]+', '-', plan.lower())}.json"
     if reuse and kept.exists():
         return json.loads(kept.read_text())
     with tempfile.TemporaryDirectory() as temporary:
@@ -61,7 +73,8 @@ def evaluate(run: Path, plan: str, arguments: list[str], more: list[str], reuse:
 
 def interval(part: dict[str, float], scale: float, sign: str = "") -> str:
     low, value, high = (scale * part[key] for key in ("low", "value", "high"))
-    return f"{value:{sign}.1f} ({low:{sign}.1f} to {high:{sign}.1f})"
+    form = f"{sign}.{1 if scale == PERCENT else 3}f"
+    return f"{value:{form}} ({low:{form}} to {high:{form}})"
 
 
 def rows_of(plan: str, results: list[Any]) -> list[list[str]]:
@@ -69,7 +82,7 @@ def rows_of(plan: str, results: list[Any]) -> list[list[str]]:
     rows = []
     for place, first in enumerate(results[0]["rows"]):
         members = [result["rows"][place] for result in results]
-        scale = 100.0 if first["metric"] == "accuracy" else 1.0
+        scale = PERCENT if first["metric"] == "accuracy" else 1.0
         scores = "; ".join(interval(member["score"], scale) for member in members)
         differences = [member["trained_minus_this"] for member in members]
         if None in differences:
@@ -81,12 +94,13 @@ def rows_of(plan: str, results: list[Any]) -> list[list[str]]:
 
 
 def over_runs(differences: list[dict[str, float]], scale: float) -> str:
-    values = [scale * each["value"] for each in differences]
+    values = [each["value"] for each in differences]
     mean = statistics.mean(values)
-    if len(values) < 2:
-        return f"{mean:+.1f}"
-    half = _T[len(values)] * statistics.stdev(values) / math.sqrt(len(values))
-    return f"{mean:+.1f} ({mean - half:+.1f} to {mean + half:+.1f})"
+    half = 0.0
+    if len(values) > 1:
+        half = _T[len(values)] * statistics.stdev(values) / math.sqrt(len(values))
+    found = {"low": mean - half, "value": mean, "high": mean + half}
+    return interval(found, scale, "+") if half else interval(found, scale, "+").split()[0]
 
 
 def main() -> None:
@@ -96,15 +110,11 @@ def main() -> None:
     parser.add_argument("--name", required=True, help="of what was trained, for the table's head")
     parser.add_argument("--run", action="append", type=Path, required=True, metavar="DIR")
     parser.add_argument("--plan", action="append", choices=PLANS, help="a single plan, repeatable")
-    parser.add_argument("--extra", action="append", default=[], metavar="PLAN=ARGUMENTS")
     parser.add_argument("--reuse", action="store_true")
     parser.add_argument("--output", type=Path, help="write OUTPUT.json and OUTPUT.md")
     parser.add_argument("overrides", nargs="*", metavar="data.key=value")
     args = parser.parse_args()
     plans = {plan: PLANS[plan] for plan in args.plan or PLANS}
-    for text in args.extra:
-        plan, _, arguments = text.partition("=")
-        plans[plan] = shlex.split(arguments)
     rows: list[list[str]] = []
     told: dict[str, Any] = {}
     began = time.monotonic()
@@ -113,11 +123,7 @@ def main() -> None:
         told[plan] = results
         rows += rows_of(plan, results)
     print(f"{time.monotonic() - began:.0f} s")
-    head = [
-        "protocol", "features", "score of each run (95% over test samples)",
-        "trained minus this, paired (95%)", "mean over runs (95%, t)",
-    ]  # fmt: skip
-    common.report(f"evaluation of {args.name}", head, rows, told, args.output)
+    common.report(f"evaluation of {args.name}", HEAD, rows, told, args.output)
 
 
 if __name__ == "__main__":
