@@ -23,6 +23,33 @@ def add_config_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_run_arguments(
+    parser: argparse.ArgumentParser,
+    metavar: str = "data.key=value",
+    overrides: str = "where the run's own samples lie now, such as data.root=/data/pictures",
+) -> None:
+    """Declare the trained run that a command looks at, and the overrides of its config.
+
+    Args:
+        parser: of the command.
+        metavar: what an override looks like.
+        overrides: their help.
+    """
+    parser.add_argument(
+        "run_folder",
+        type=Path,
+        metavar="RUN",
+        help="folder that `jepa train` wrote, or a checkpoint",
+    )
+    parser.add_argument("overrides", nargs="*", metavar=metavar, help=overrides)
+
+
+def run_folder_of(path: Path) -> Path:
+    """The training folder, where `path` is it or one of its checkpoints."""
+    path = path.resolve()
+    return path.parent.parent if path.parent.name == "checkpoints" else path
+
+
 def count(text: str) -> int:
     """An argument that counts something: 1 or more."""
     number = int(text)

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jepa.commands.arguments import count, name
+from jepa.commands.arguments import add_run_arguments, count, name
 
 if TYPE_CHECKING:
     from jepa.core.data.source import Source
@@ -65,22 +65,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--overwrite",
         action="store_true",
         help="replace FILE, and drop what another command left in FILE.partial",
-    )
-
-
-def add_run_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the trained run that features come from."""
-    parser.add_argument(
-        "run_folder",
-        type=Path,
-        metavar="RUN",
-        help="folder that `jepa train` wrote, or a checkpoint",
-    )
-    parser.add_argument(
-        "overrides",
-        nargs="*",
-        metavar="data.key=value",
-        help="where the run's own samples lie now, or data.workers=N",
     )
 
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import argparse
 import hashlib
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jepa.commands.arguments import count, folder, name
+from jepa.commands.arguments import add_run_arguments, count, folder, name, run_folder_of
 
 if TYPE_CHECKING:
     from jepa.core.parts import Part
@@ -33,13 +32,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.epilog = _EPILOG
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument(
-        "run_folder",
-        type=Path,
-        metavar="RUN",
-        help="folder that `jepa train` wrote, or a checkpoint",
-    )
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help="settings, see below")
+    add_run_arguments(parser, "key=value", "settings, see below")
     parser.add_argument(
         "--protocol",
         action="append",
@@ -124,12 +117,6 @@ def run(args: argparse.Namespace) -> int:
     write_atomic(path, json.dumps(told, indent=2) + "\n")
     console.print(f"numbers      {path}", soft_wrap=True)
     return 0
-
-
-def run_folder_of(path: Path) -> Path:
-    """The training folder, where `path` is it or one of its checkpoints."""
-    path = path.resolve()
-    return path.parent.parent if path.parent.name == "checkpoints" else path
 
 
 def read_protocols(names: Sequence[str], settings: Sequence[str] = ()) -> list[Part]:

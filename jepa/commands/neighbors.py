@@ -7,8 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jepa.commands.arguments import count, name, picture
-from jepa.commands.embed import add_run_arguments
+from jepa.commands.arguments import add_run_arguments, count, name, picture
 
 if TYPE_CHECKING:
     from jepa.core.data.source import Source

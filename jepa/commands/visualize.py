@@ -6,8 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jepa.commands.arguments import count, folder
-from jepa.commands.eval import run_folder_of
+from jepa.commands.arguments import add_run_arguments, count, folder, run_folder_of
 from jepa.evaluation.seeing import NAMES
 
 if TYPE_CHECKING:
@@ -31,18 +30,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.epilog = _EPILOG
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument(
-        "run_folder",
-        type=Path,
-        metavar="RUN",
-        help="folder that `jepa train` wrote, or a checkpoint",
-    )
-    parser.add_argument(
-        "overrides",
-        nargs="*",
-        metavar="data.key=value",
-        help="where the samples lie now, such as data.root=/data/pictures",
-    )
+    add_run_arguments(parser)
     parser.add_argument(
         "--output", type=folder, metavar="DIR", help="where to write [RUN/visualize]"
     )
