@@ -70,7 +70,7 @@ def pca_sheet(
     rows, columns = (len(kinds), len(pictures)) if across else (len(pictures), len(kinds))
     cell = (_INCH, _INCH * height / width) if across else (4 * _INCH, 4 * _INCH * height / width)
     figure = Figure(
-        figsize=(columns * cell[0] + 1.2, rows * cell[1] + 0.9), dpi=150, layout="constrained"
+        figsize=(columns * cell[0] + 1.2, rows * cell[1] + 1.05), dpi=150, layout="constrained"
     )
     axes = figure.subplots(rows, columns, squeeze=False)
     for i, (kind, shown) in enumerate(kinds.items()):
@@ -84,7 +84,8 @@ def pca_sheet(
                 axis.set_ylabel(kind if across else names[j], fontsize=9)
     figure.suptitle(
         "Token features as colours: three principal components over all inputs\n"
-        "(the same colour means similar features; a row's colours do not compare with another's)",
+        "(the same colour means similar features; colours of different networks do not compare;\n"
+        "those of an untrained network follow the raw content: outlines there are no merit)",
         fontsize=9,
     )
     return figure

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -14,15 +15,17 @@ from jepa.evaluation.seeing.drawing import Scale
 from jepa.evaluation.seeing.similarity import middle
 from jepa.evaluation.seeing.subject import SheetError, Subject
 
-TITLE = "Where does the marked place look? (attention of {block})"
+TITLE = "Where does attention go? ({block})"
 READING = (
-    "Each heat map shows how the marked place (orange) shares its attention among all places of "
-    "the input: bright places are those it looks at. 1 is an even share, as if it looked at all "
-    "places alike; 3 is three times that. 'All heads' is the mean over the heads, each of which "
-    "may look for something else. The last column has no marked place: it shows how "
-    "much attention each place gets from all places together."
+    "The heat maps 'of the mark' show how the marked place (white frame) shares its attention "
+    "among all places of the input: bright places are those it looks at. 1 is an even share, as if "
+    "it looked at all places alike; 3 is three times that. '{every}' is the mean over the heads, "
+    "each of which may look for something else. The last column asks another question and has no "
+    "mark: how much attention does each place get from all places and heads together? Bright "
+    "places that lie alike in every input are a habit of the network, not a finding."
 )
 _HEADS = 6
+_MARK, _EVERY, _RECEIVED = "of the mark,\n", "all heads", "of all places,\nall heads"
 
 
 class Looks(NamedTuple):
@@ -68,28 +71,30 @@ def attention_sheet(subject: Subject, block: int = -1) -> Figure:
     found = looks(subject, block, asking)
     heads = found.asking.shape[1]
     single = min(heads, _HEADS) if heads > 1 else 0
-    maps = {"all heads": found.asking.mean(1)}
-    maps |= {f"head {head + 1}": found.asking[:, head] for head in range(single)}
-    maps["from all places"] = found.received
+    maps = {f"{_MARK}{_EVERY}": found.asking.mean(1)}
+    maps |= {f"{_MARK}head {head + 1}": found.asking[:, head] for head in range(single)}
+    maps[_RECEIVED] = found.received
+    values = torch.stack(list(maps.values()))
     # Single places get very much; a scale that reached up to them would leave the others dark.
-    high = float(torch.stack(list(maps.values())).quantile(0.97))
-    scale = Scale(0.0, max(high, 1.5), "viridis")
+    high = max(float(np.quantile(values.numpy(), 0.99)), 1.5)
+    scale = Scale(0.0, high, "viridis", bool((values > high).any()))
     number = block % subject.backbone.encoder.depth + 1
     name = f"block {number} of {subject.backbone.encoder.depth}"
     more = f" {heads - single} more heads are not shown." if heads > single > 0 else ""
     figure, cells = drawing.make(
-        len(shown), 1 + len(maps), shown.pictures, TITLE.format(block=name), READING + more,
+        len(shown), 1 + len(maps), shown.pictures, TITLE.format(block=name),
+        READING.format(every=_EVERY) + more,
         extra=1.1, gap_before=len(maps),
     )  # fmt: skip
     for place, row in enumerate(cells):
         drawing.show(row[0], shown.pictures[place], grid)
         row[0].set_ylabel(shown.names[place], fontsize=9)
-        for axis, values in zip(row[1:], maps.values(), strict=True):
-            drawing.heat(axis, values[place], grid, scale)
+        for axis, shares in zip(row[1:], values, strict=True):
+            drawing.heat(axis, shares[place], grid, scale)
         for axis, title in zip(row, ("input", *maps), strict=True):
-            if title != "from all places":
-                drawing.outline(axis, [asking], grid, drawing.ORANGE)
+            if title != _RECEIVED:
+                drawing.outline(axis, [asking], grid, "white", 1.0, edge="black")
             if place == 0:
                 axis.set_title(title, fontsize=10)
-    drawing.bar(figure, cells, scale, "attention (1: an even share;\nyellow: this or more)")
+    drawing.bar(figure, cells, scale, "attention (1: an even share)")
     return figure

@@ -13,10 +13,11 @@ from jepa.evaluation.seeing.subject import BATCH, SheetError, Subject
 TITLE = "What does the model tell apart?"
 READING = (
     "Places with similar features have similar colours (their first three principal components, "
-    "over all inputs of a row together). Where a model has learned, parts of things have colours "
-    "of their own, the same in every input; a gradient that lies alike over every input shows "
-    "where a place is and not what is there. Below, the same network before training. "
-    "Colours of one row do not compare with those of the other."
+    "over all inputs together). In 'trained', look for places that mean the same and have "
+    "the same colour in different inputs; a smooth gradient that lies alike over every input means "
+    "position. 'untrained' is the same network before training: its colours follow the raw content "
+    "(how bright it is, and of what colour), so clear outlines there are no merit. Colours of "
+    "'trained' do not compare with those of 'untrained'."
 )
 _COMPONENTS = 3
 

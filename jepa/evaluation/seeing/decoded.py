@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from jepa.core.data.workers import resolve_workers
+from jepa.core.grid import Grid
 from jepa.core.pictures import plane
 from jepa.evaluation.seeing import drawing
 from jepa.evaluation.seeing.content import Cells, cells
@@ -25,12 +26,15 @@ from jepa.evaluation.seeing.drawing import Scale
 from jepa.evaluation.seeing.hidden import block_sides, inner_blocks, predictions
 from jepa.evaluation.seeing.subject import Subject, load_inputs
 
-TITLE = "What does the model expect behind the block?"
+TITLE = "What might be behind the block?"
 READING = (
     "A block of each input was hidden (striped), and the model predicted a representation of it "
     "from the rest. A decoder that sees that prediction alone, and none of the input, draws what "
-    "might be there; each guess begins with other noise. What all guesses share is what the model "
-    "knows about the block; what varies among them, bright on the right, is what it does not know."
+    "might be there; each guess begins with other noise. What all guesses share comes from the "
+    "prediction, or is common to most blocks. On the right, the block enlarged: the standard "
+    "deviation over {all} guesses, of which {some} are shown. It holds both what the model does "
+    "not know and the decoder's own noise: compare places and rows by it, and do not take its size "
+    "for the model's doubt."
 )
 _GUESSES = 5
 _SPREAD_OVER = 32
@@ -59,7 +63,7 @@ def decoded_sheet(
     hidden = inner_blocks(grid, sides, len(shown), subject.seed)
     predicted = predictions(subject, shown.loaded, hidden).to(subject.device)
     guesses = sampler.sample(predicted, _SPREAD_OVER, subject.seed).cpu()  # [B, s, T, P]
-    return _draw(subject, hidden, guesses, cut)
+    return _draw(subject, hidden, guesses, cut, Grid(sides, grid.axes))
 
 
 def training_pairs(subject: Subject, sides: tuple[int, ...], cut: Cells) -> Pairs:
@@ -81,12 +85,18 @@ def training_pairs(subject: Subject, sides: tuple[int, ...], cut: Cells) -> Pair
     return Pairs(*(torch.cat(parts) for parts in zip(*found, strict=True)))
 
 
-def _draw(subject: Subject, hidden: Tensor, guesses: Tensor, cut: Cells) -> Figure:
+def _draw(subject: Subject, hidden: Tensor, guesses: Tensor, cut: Cells, inner: Grid) -> Figure:
+    """The sheet; `inner` is the grid of a block."""
     grid, shown = subject.grid, subject.shown
     spread = block_spread(guesses, cut)
-    scale = Scale(0.0, max(float(spread.quantile(0.99)), 1.0), "inferno")
-    titles = ["input", "hidden block", *(f"guess {n + 1}" for n in range(_GUESSES)), "what varies"]
-    figure, axes = drawing.make(len(shown), len(titles), shown.pictures, TITLE, READING, extra=0.9)
+    high = max(float(spread.quantile(0.99)), 1.0)
+    scale = Scale(0.0, high, "inferno", bool((spread > high).any()))
+    titles = ["input", "hidden block", *(f"guess {n + 1}" for n in range(_GUESSES)), "spread"]
+    reading = READING.format(all=guesses.shape[1], some=_GUESSES)
+    figure, axes = drawing.make(
+        len(shown), len(titles), shown.pictures, TITLE, reading,
+        extra=1.0, gap_before=len(titles) - 1,
+    )  # fmt: skip
     for place, row in enumerate(axes):
         picture, block = shown.pictures[place], hidden[place].tolist()
         for axis in row[:2]:
@@ -94,13 +104,13 @@ def _draw(subject: Subject, hidden: Tensor, guesses: Tensor, cut: Cells) -> Figu
         drawing.veil(row[1], block, grid)
         for axis, guess in zip(row[2:-1], guesses[place], strict=False):
             drawing.show(axis, cut.paste(picture, hidden[place], guess), grid)
-        _draw_spread(row[-1], spread[place], hidden[place], scale, cut)
-        for axis in row:
-            drawing.outline(axis, block, grid, drawing.GREEN, 1.6)
+        _draw_spread(row[-1], spread[place], inner, scale, cut)
+        for axis in row[:-1]:
+            drawing.outline(axis, block, grid, drawing.GREEN, 0.9)
         row[0].set_ylabel(shown.names[place], fontsize=9)
     for axis, title in zip(axes[0], titles, strict=True):
         axis.set_title(title, fontsize=10)
-    drawing.bar(figure, axes, scale, f"spread of {guesses.shape[1]} guesses\n(of 255 levels)")
+    drawing.bar(figure, axes, scale, "standard deviation of guesses, of 255 levels")
     return figure
 
 
@@ -110,17 +120,15 @@ def block_spread(guesses: Tensor, cut: Cells) -> Tensor:
     return 127.5 * dots.std(1).mean(-1)
 
 
-def _draw_spread(axis: Axes, spread: Tensor, hidden: Tensor, scale: Scale, cut: Cells) -> None:
-    """The spread [T, h * w] in its place; the rest is grey."""
-    rows, cols = plane(cut.grid).shape
-    laid = torch.full((cut.grid.size, cut.height * cut.width), torch.nan)
-    laid[hidden] = spread
+def _draw_spread(axis: Axes, spread: Tensor, inner: Grid, scale: Scale, cut: Cells) -> None:
+    """The spread [T, h * w] of a block, as large as there is room."""
+    laid = plane(inner)
     dots = rearrange(
-        laid[plane(cut.grid).flatten()],
-        "(R C) (h w) -> (R h) (C w)", R=rows, h=cut.height,
-    )  # fmt: skip
-    axis.set_facecolor("#d9d9d9")
+        spread[laid.flatten()], "(R C) (h w) -> (R h) (C w)", R=len(laid), h=cut.height
+    )
     axis.imshow(
-        dots.numpy(), extent=(0, cols, rows, 0), aspect="auto", interpolation="nearest",
+        dots.numpy(), aspect="equal", interpolation="nearest",
         cmap=scale.colours, vmin=scale.low, vmax=scale.high,
     )  # fmt: skip
+    axis.set_adjustable("datalim")  # the cell keeps its form, and the block its own
+    axis.set_axis_off()

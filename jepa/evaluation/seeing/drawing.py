@@ -16,12 +16,14 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.collections import LineCollection
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.path import Path
 from torch import Tensor
 
 from jepa.core.grid import Grid
 from jepa.core.pictures import plane
 
-ORANGE, BLUE, GREEN = "#e69f00", "#0072b2", "#009e73"
+ORANGE, GREEN = "#e69f00", "#009e73"
 """Of Okabe and Ito (2008), which colour-blind people tell apart."""
 
 _AREA = 1.9  # square inches of one picture
@@ -32,17 +34,26 @@ _LETTERS = 13.0  # of the text below, in an inch
 _VEIL = (0.42, 0.47, 0.55, 1.0)
 _STRIPE = (0.62, 0.67, 0.75, 1.0)
 _STRIPES = 6  # dots of a token's side on the veil, of which one is striped
+_EDGE = 0.7  # points, on both sides of an outline
 
 Cells = npt.NDArray[Any]
 """Axes [rows, columns]."""
 
 
 class Scale(NamedTuple):
-    """Which values a sheet's heat maps show, and in which colours."""
+    """Which values a sheet's heat maps show, and in which colours.
+
+    Attributes:
+        low: value of the first colour.
+        high: value of the last colour.
+        colours: name of a colour map.
+        clipped: whether there are values above `high`, which the bar then says.
+    """
 
     low: float
     high: float
     colours: str
+    clipped: bool = False
 
 
 def make(
@@ -87,10 +98,18 @@ def make(
 
 def say(figure: Figure, title: str, reading: str) -> None:
     """Write a title above the cells and how to read them below; the figure grows by as much."""
-    lines = textwrap.wrap(reading, round(figure.get_figwidth() * _LETTERS))
+    lines = ["", *even_lines(reading, round(figure.get_figwidth() * _LETTERS))]
     figure.suptitle(title, fontsize=13, fontweight="bold")
     figure.supxlabel("\n".join(lines), fontsize=9.5)
     figure.set_figheight(figure.get_figheight() + 0.6 + 0.17 * len(lines))
+
+
+def even_lines(text: str, width: int) -> list[str]:
+    """Wrap into as few lines as `width` letters allow, all about as long."""
+    lines = textwrap.wrap(text, width)
+    while len(narrower := textwrap.wrap(text, width - 1)) == len(lines) and width > 2:
+        lines, width = narrower, width - 1
+    return lines
 
 
 def said(figure: Figure) -> tuple[str, str]:
@@ -107,19 +126,13 @@ def show(axis: Axes, picture: Tensor | npt.NDArray[np.float64], grid: Grid) -> N
     _separate(axis, grid)
 
 
-def grey(picture: Tensor) -> npt.NDArray[np.float64]:
-    """A picture [H, W, 3] without its colours, in 0 to 1, for heat maps to lie over."""
-    mean = picture.numpy().mean(axis=2, keepdims=True) / 255
-    return np.repeat(mean, 3, axis=2)
-
-
-def heat(axis: Axes, values: Tensor, grid: Grid, scale: Scale, opacity: float = 1.0) -> None:
+def heat(axis: Axes, values: Tensor, grid: Grid, scale: Scale) -> None:
     """A heat map of one value a token [N]."""
     laid = values.numpy()[plane(grid).numpy()]
     rows, cols = laid.shape
     axis.imshow(
         laid, extent=(0, cols, rows, 0), aspect="auto", interpolation="nearest",
-        cmap=scale.colours, vmin=scale.low, vmax=scale.high, alpha=opacity,
+        cmap=scale.colours, vmin=scale.low, vmax=scale.high,
     )  # fmt: skip
     _separate(axis, grid)
 
@@ -127,8 +140,12 @@ def heat(axis: Axes, values: Tensor, grid: Grid, scale: Scale, opacity: float = 
 def bar(figure: Figure, axes: Cells, scale: Scale, label: str) -> None:
     """The one colour bar of a sheet's heat maps, beside `axes`."""
     colours = ScalarMappable(Normalize(scale.low, scale.high), scale.colours)
-    drawn = figure.colorbar(colours, ax=list(axes.flat), fraction=0.03, pad=0.01, aspect=30)
-    drawn.set_label(label, fontsize=9)
+    drawn = figure.colorbar(
+        colours, ax=list(axes.flat), fraction=0.03, pad=0.01, aspect=30,
+        extend="max" if scale.clipped else "neither",
+    )  # fmt: skip
+    drawn.set_label(f"{label}\n(top: {scale.high:.2g} or more)" if scale.clipped else label,
+                    fontsize=9)  # fmt: skip
     drawn.ax.tick_params(labelsize=8)
 
 
@@ -141,8 +158,26 @@ def veil(axis: Axes, hidden: Iterable[int], grid: Grid) -> None:
     show(axis, np.where(fine[..., None], colours, 0.0), grid)
 
 
-def outline(axis: Axes, tokens: Iterable[int], grid: Grid, colour: str, width: float = 2.2) -> None:
-    """The border of a set of tokens of any form, on a white edge that shows on any ground."""
+def outline(
+    axis: Axes,
+    tokens: Iterable[int],
+    grid: Grid,
+    colour: str,
+    width: float = 1.6,
+    edge: str = "white",
+) -> None:
+    """A frame around a set of tokens of any form. It covers nothing of them.
+
+    At the border of the picture it is cut off.
+
+    Args:
+        axis: to draw on.
+        tokens: to frame.
+        grid: of the tokens.
+        colour: of the frame.
+        width: of the frame, in points.
+        edge: colour of thin edges on both sides of the frame, so that it shows on any ground.
+    """
     inside = _on_plane(tokens, grid)
     segments: list[list[tuple[int, int]]] = []
     for left in range(0, inside.shape[1], grid.shape[-1]):
@@ -151,10 +186,20 @@ def outline(axis: Axes, tokens: Iterable[int], grid: Grid, colour: str, width: f
         along = np.argwhere(part[1:-1, 1:] != part[1:-1, :-1])
         segments += [[(left + x, y), (left + x + 1, y)] for y, x in across.tolist()]
         segments += [[(left + x, y), (left + x, y + 1)] for y, x in along.tolist()]
-    for edge, thickness in (("white", width + 1.6), (colour, width)):
-        lines = LineCollection(segments, colors=edge, linewidths=thickness, capstyle="projecting")
-        lines.set_clip_on(False)
+    outside = _all_but(inside)
+    for ink, reach in ((edge, width + 2 * _EDGE), (colour, width + _EDGE), (edge, _EDGE)):
+        # Lines lie on the border of the tokens; the half inside is cut off.
+        lines = LineCollection(segments, colors=ink, linewidths=2 * reach, capstyle="projecting")
         axis.add_collection(lines)
+        lines.set_clip_path(outside, axis.transData)
+
+
+def spot(axis: Axes, token: int, grid: Grid, colour: str) -> None:
+    """A dashed frame just inside a token: the same spot as a mark elsewhere."""
+    row, col = ((plane(grid) == token).nonzero()[0]).tolist()
+    axis.add_patch(
+        Rectangle((col, row), 1, 1, fill=False, edgecolor=colour, linewidth=1.0, linestyle="--")
+    )
 
 
 def zoom(axis: Axes, token: int, grid: Grid, around: int) -> None:
@@ -168,6 +213,16 @@ def zoom(axis: Axes, token: int, grid: Grid, around: int) -> None:
     left = col // grid.shape[-1] * grid.shape[-1]
     for edge, start in ((left, 0), (left + grid.shape[-1], place.shape[1])):
         axis.axvspan(min(edge, start), max(edge, start), color="#d9d9d9", linewidth=0)
+
+
+def _all_but(inside: npt.NDArray[np.bool_]) -> Path:
+    """The plane without the tokens inside, which run the other way round and so are holes."""
+    rows, cols = inside.shape
+    codes = [Path.MOVETO, Path.LINETO, Path.LINETO, Path.LINETO, Path.CLOSEPOLY]
+    corners = [(0, 0), (cols, 0), (cols, rows), (0, rows), (0, 0)]
+    for y, x in np.argwhere(inside).tolist():
+        corners += [(x, y), (x, y + 1), (x + 1, y + 1), (x + 1, y), (x, y)]
+    return Path(corners, codes * (len(corners) // len(codes)))
 
 
 def _on_plane(tokens: Iterable[int], grid: Grid) -> npt.NDArray[np.bool_]:

@@ -7,7 +7,6 @@ from einops import repeat
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from jepa.core.grid import Grid
 from jepa.evaluation.seeing import drawing
 from jepa.evaluation.seeing.drawing import Scale
 from jepa.evaluation.seeing.hidden import block_sides, normalised_targets, predictions, tiles
@@ -15,11 +14,13 @@ from jepa.evaluation.seeing.subject import Subject
 
 TITLE = "Which places can the model not guess from the rest?"
 READING = (
-    "Every place was hidden once or more, in blocks as large as the orange one, and predicted from "
-    "all that was left. Below: how far the prediction was from the truth, alone and laid over the "
-    "input. Dark places are predicted well, bright ones are a surprise; 1 is as bad as always "
-    "answering with the average representation."
+    "Every place was hidden once or more, in blocks of {block} places of {grid}, and predicted "
+    "from all that was left. The heat maps show how far the prediction was from the truth: dark "
+    "places are predicted well, bright ones are a surprise; 1 is as bad as always answering with "
+    "the average representation. Outlined on the inputs: the 5% of all places with the largest "
+    "errors."
 )
+_OUTLINED = 0.05
 
 
 def energy(subject: Subject) -> Tensor:
@@ -43,28 +44,21 @@ def energy(subject: Subject) -> Tensor:
 
 
 def energy_sheet(subject: Subject) -> Figure:
-    """One column an input: it, its errors of prediction, and these laid over it."""
+    """One column an input: it, with its worst places outlined, and all its errors."""
     grid, shown = subject.grid, subject.shown
     values = energy(subject)
-    scale = Scale(0.0, max(1.0, float(values.quantile(0.99))), "inferno")
-    figure, cells = drawing.make(3, len(shown), shown.pictures, TITLE, READING, extra=1.0)
+    high = max(1.0, float(values.quantile(0.99)))
+    scale = Scale(0.0, high, "inferno", bool((values > high).any()))
     sides = block_sides(subject.built.samplers[0], grid, subject.seed)
-    for place, (above, below, over) in enumerate(cells.T):
+    reading = READING.format(block=" x ".join(map(str, sides)), grid=grid)
+    figure, cells = drawing.make(2, len(shown), shown.pictures, TITLE, reading, extra=1.0)
+    worst = values > values.quantile(1 - _OUTLINED)
+    for place, (above, below) in enumerate(cells.T):
         drawing.show(above, shown.pictures[place], grid)
+        drawing.outline(above, worst[place].nonzero().flatten().tolist(), grid, drawing.ORANGE, 0.9)
         drawing.heat(below, values[place], grid, scale)
-        drawing.show(over, drawing.grey(shown.pictures[place]), grid)
-        drawing.heat(over, values[place], grid, scale, opacity=0.6)
         above.set_title(shown.names[place], fontsize=10)
-    drawing.outline(cells[0, 0], _first_block(grid, sides), grid, drawing.ORANGE, 1.5)
     cells[0, 0].set_ylabel("input", fontsize=10)
     cells[1, 0].set_ylabel("error", fontsize=10)
-    cells[2, 0].set_ylabel("error over input", fontsize=10)
-    drawing.bar(figure, cells[1:], scale, "prediction error\n(1: the average as an answer)")
+    drawing.bar(figure, cells, scale, "prediction error\n(1: the average as an answer)")
     return figure
-
-
-def _first_block(grid: Grid, sides: tuple[int, ...]) -> list[int]:
-    """The block in the middle of `tiles`, to show how large they are."""
-    blocks = tiles(grid, sides)
-    found: list[int] = blocks[len(blocks) // 2].tolist()
-    return found

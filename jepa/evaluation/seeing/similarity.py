@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -14,17 +14,21 @@ from torch import Tensor
 from jepa.core.grid import Grid
 from jepa.core.pictures import plane
 from jepa.evaluation.seeing import drawing
+from jepa.evaluation.seeing.content import cells
 from jepa.evaluation.seeing.drawing import Scale
 from jepa.evaluation.seeing.subject import SheetError, Subject
 
 TITLE = "Which places look alike to the model?"
 READING = (
-    "Two places of each input are marked, A and B. Each heat map shows how similar the features of "
-    "every place are to those of the marked one: bright is similar, dark is not. The pictures on "
-    "the right ask the same of another input: which of its places are like A, and which like B? "
-    "Features that mean something are bright on the whole thing that a mark lies on, and dark "
-    "elsewhere."
+    "Two places of each input are marked: A is the one whose content varies most (the very middle "
+    "does not count), B the one whose features are least like A's. Each heat map shows how similar "
+    "the features of every place are to those of the mark: red is similar, white has nothing in "
+    "common, blue is opposite. The maps on the right ask the same of another input: which of its "
+    "places are like A, and which like B? Features that mean something are red on all things of "
+    "the mark's kind, wherever they lie. Red around the dashed frame, the same spot in the other "
+    "input, without such a thing there, means position."
 )
+_SCALE = Scale(-1.0, 1.0, "RdBu_r")
 
 
 class Asked(NamedTuple):
@@ -61,11 +65,24 @@ def middle(grid: Grid) -> int:
     return int(index[tuple(side // 2 for side in grid.shape)])
 
 
-def ask(features: Tensor, grid: Grid) -> list[Asked]:
-    """For each input, the token in the middle and the one least similar to it: [B, N, D]."""
+def liveliest(pictures: Tensor, grid: Grid) -> Tensor:
+    """The token of each picture whose content varies most: uint8 [B, H, W, 3] -> [B] int64.
+
+    A place in the middle of most inputs could not tell content from position; so it is passed over.
+    """
+    cut = cells(pictures, grid)
+    content = rearrange(cut.cut(pictures), "B N (d c) -> B N d c", c=cut.colours)
+    varies = content.var(dim=2, correction=0).sum(-1)  # a flat colour does not vary
+    if grid.size > 1:
+        varies[:, middle(grid)] = -1.0
+    return varies.argmax(dim=1)
+
+
+def ask(features: Tensor, marks: Tensor) -> list[Asked]:
+    """For each input [B, N, D], its token A of `marks` [B], and B, the one least similar to A."""
     asked = []
     for place, own in enumerate(features):
-        first = torch.tensor([middle(grid)])
+        first = marks[place : place + 1]
         least = similarity(own, own, first).argmin(dim=1)
         tokens = torch.cat([first, least])
         other = features[(place + 1) % len(features)]
@@ -82,44 +99,39 @@ def similarity_sheet(subject: Subject) -> Figure:
     shown, grid = subject.shown, subject.grid
     if len(shown) < 2:
         raise SheetError("it compares inputs, and there is only one")
-    asked = ask(subject.features(shown.loaded), grid)
-    every = torch.cat([torch.cat([one.own, one.other]) for one in asked])
-    scale = Scale(math.floor(10 * float(every.min())) / 10, 1.0, "magma")
-    figure, cells = drawing.make(
+    asked = ask(subject.features(shown.loaded), liveliest(shown.pictures, grid))
+    figure, axes = drawing.make(
         len(shown), 6, shown.pictures, TITLE, READING, extra=1.1, gap_before=3
     )
-    for place, (row, one) in enumerate(zip(cells, asked, strict=True)):
+    for place, (row, one) in enumerate(zip(axes, asked, strict=True)):
         other = (place + 1) % len(shown)
         drawing.show(row[0], shown.pictures[place], grid)
         drawing.show(row[3], shown.pictures[other], grid)
         row[0].set_ylabel(shown.names[place], fontsize=9)
-        for mark, axis in enumerate(row[[1, 2, 4, 5]]):
-            values = (one.own if mark < 2 else one.other)[mark % 2]
-            drawing.heat(axis, values, grid, scale)
-        for token, name, colour, axis in zip(
-            one.tokens.tolist(), "AB", (drawing.ORANGE, drawing.BLUE), row[1:3], strict=True
+        row[3].set_ylabel(shown.names[other], fontsize=9)
+        for mark, (token, name, colour) in enumerate(
+            zip(one.tokens.tolist(), "AB", ("black", drawing.GREEN), strict=True)
         ):
-            for drawn in (row[0], axis):
-                drawing.outline(drawn, [token], grid, colour)
+            drawing.heat(row[1 + mark], one.own[mark], grid, _SCALE)
+            drawing.heat(row[4 + mark], one.other[mark], grid, _SCALE)
+            drawing.outline(row[0], [token], grid, colour, 1.2)
             _letter(row[0], name, token, grid, colour)
-    titles = (
-        "input",
-        "similar to A",
-        "similar to B",
-        "another input",
-        "similar to A",
-        "similar to B",
-    )
-    for axis, title in zip(cells[0], titles, strict=True):
+            drawing.outline(row[1 + mark], [token], grid, colour, 1.2)
+            drawing.spot(row[4 + mark], token, grid, colour)
+    titles = ("input", "similar to A", "similar to B")
+    for axis, title in zip(axes[0], (*titles, "another input", *titles[1:]), strict=True):
         axis.set_title(title, fontsize=10)
-    drawing.bar(figure, cells, scale, "cosine similarity of features\n(1: the same direction)")
+    drawing.bar(figure, axes, _SCALE, "cosine similarity of features\n(1: the same direction)")
     return figure
 
 
 def _letter(axis: Axes, name: str, token: int, grid: Grid, colour: str) -> None:
-    """A letter inside the token that it names."""
-    row, col = (plane(grid) == token).nonzero()[0].tolist()
-    axis.text(
-        col + 0.5, row + 0.5, name, ha="center", va="center", color="white", fontsize=8,
-        fontweight="bold", bbox={"boxstyle": "circle,pad=0.15", "color": colour},
+    """A letter beside the token that it names, on the side where there is more room."""
+    laid = plane(grid)
+    row, col = (laid == token).nonzero()[0].tolist()
+    left = 2 * col >= laid.shape[1]
+    axis.annotate(
+        name, (col if left else col + 1, row + 0.5), (-5 if left else 5, 0),
+        textcoords="offset points", ha="right" if left else "left", va="center", color="white",
+        fontsize=7, fontweight="bold", bbox={"boxstyle": "square,pad=0.1", "color": colour},
     )  # fmt: skip

@@ -8,6 +8,7 @@ from jepa.core.rng import SampleRng
 from jepa.evaluation.seeing.content import Cells
 from jepa.evaluation.seeing.decoded import block_spread, decoded_sheet, training_pairs
 from jepa.evaluation.seeing.decoder import Pairs, basis, train_decoder
+from jepa.evaluation.seeing.drawing import said
 
 CPU = torch.device("cpu")
 
@@ -102,12 +103,16 @@ def test_the_sheet_pastes_guesses_into_the_block_alone(subject, monkeypatch):
     figure = decoded_sheet(subject, 2, steps.append)
     assert steps == [1, 2]
     rows = {axis.get_title(): axis for axis in figure.axes if axis.get_title()}
-    assert {"input", "hidden block", "guess 1", "guess 5", "what varies"} <= set(rows)
+    assert {"input", "hidden block", "guess 1", "guess 5", "spread"} <= set(rows)
     picture = subject.shown.pictures[0].numpy()
     guesses = [rows[f"guess {n}"].images[0].get_array() for n in (1, 2)]
     changed = [(np.asarray(guess) != picture).any(-1) for guess in guesses]
-    spread = np.asarray(rows["what varies"].images[0].get_array().filled(np.nan))
+    outside = np.asarray(rows["hidden block"].images[1].get_array())[..., 3] == 0
+    outside = outside[::6, ::6].repeat(4, 0).repeat(4, 1)  # tokens of 4 x 4 dots
     for where in changed:
-        assert 0 < where.sum() <= np.isfinite(spread).sum() < where.size
-        assert not where[np.isnan(spread)].any()
+        assert where.any()
+        assert not where[outside].any()
     assert not np.array_equal(*guesses)
+    spread = np.asarray(rows["spread"].images[0].get_array())
+    assert spread.size == (~outside).sum(), "the block alone, enlarged"
+    assert "32 guesses, of which 5 are shown" in said(figure)[1]

@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 
 from jepa.core.grid import Grid
 from jepa.core.pictures import plane
@@ -62,12 +64,59 @@ def test_an_outline_goes_around_neighbours_and_not_between_them():
     }  # fmt: skip
 
 
+def test_an_outline_covers_nothing_of_its_tokens_and_stays_on_the_picture():
+    grid = Grid((4, 4), ("y", "x"))
+    tokens = [0, 6, 7, 10]  # of any form, at borders too
+    figure = Figure(figsize=(2, 2), dpi=100)
+    axis = figure.add_axes((0.1, 0.1, 0.8, 0.8))  # a token has 40 dots
+    axis.axis("off")
+    drawing.show(axis, np.zeros((4, 4, 3)), grid)
+    drawing.outline(axis, tokens, grid, "red")
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    dots = np.asarray(canvas.buffer_rgba())[..., :3]
+    inside = np.zeros((4, 4), dtype=bool)
+    inside.flat[tokens] = True
+    covered = np.zeros((200, 200), dtype=bool)
+    covered[20:180, 20:180] = np.kron(inside, np.ones((40, 40))) > 0
+    assert (dots[covered].max(1) > 200).mean() < 0.005, "black as before, up to rounding"
+    red = (dots[..., 0] > 200) & (dots[..., 1] < 60)
+    assert red[20:180, 20:180].sum() > 500
+    off = np.ones((200, 200), dtype=bool)
+    off[18:182, 18:182] = False
+    assert (dots[off] == 255).all()
+
+
 def test_an_outline_is_closed_in_each_slice():
     grid = GRIDS[2]
     _, cells, _ = canvas(grid)
     drawing.outline(cells[0, 0], [4, 20], grid, drawing.ORANGE)  # last of a row, first of the next
     assert len(segments(cells[0, 0])) == 7  # they share the place of one edge
     assert ((5, 0), (5, 1)) in segments(cells[0, 0])
+
+
+@pytest.mark.parametrize("grid", GRIDS, ids=str)
+def test_a_spot_is_the_place_of_a_token(grid):
+    _, cells, _ = canvas(grid)
+    drawing.spot(cells[0, 0], grid.size - 2, grid, drawing.GREEN)
+    (frame,) = cells[0, 0].patches
+    assert plane(grid)[int(frame.get_y()), int(frame.get_x())] == grid.size - 2
+
+
+def test_lines_of_a_text_are_about_as_long():
+    text = "one two three four five six seven eight nine ten " * 4
+    lines = drawing.even_lines(text, 60)
+    assert " ".join(lines) == text.strip()
+    assert len(lines) == 4
+    assert min(map(len, lines)) > 0.8 * max(map(len, lines))
+    assert drawing.even_lines("alone", 60) == ["alone"]
+    assert drawing.even_lines("", 60) == []
+
+
+def test_a_bar_says_what_is_off_its_scale():
+    figure, cells, _ = canvas(GRIDS[1])
+    drawing.bar(figure, cells, drawing.Scale(0.0, 2.5, "magma", clipped=True), "errors")
+    assert figure.axes[-1].get_ylabel() == "errors\n(top: 2.5 or more)"
 
 
 def test_a_crop_is_around_its_token():

@@ -1,5 +1,7 @@
+import numpy as np
 import torch
 
+from jepa.evaluation.seeing.drawing import said
 from jepa.evaluation.seeing.energy import energy, energy_sheet
 from jepa.evaluation.seeing.hidden import block_sides, normalised_targets, predictions, tiles
 
@@ -34,14 +36,28 @@ def test_a_predictor_that_answers_with_the_average_has_about_one(subject, monkey
     assert 0.5 < float(energy(subject).mean()) < 2
 
 
-def test_the_sheet_shows_inputs_errors_and_both(subject):
+def test_the_sheet_shows_inputs_with_their_worst_places_and_errors(subject):
     figure = energy_sheet(subject)
-    labels = [axis.get_ylabel() for axis in figure.axes]
-    assert [name for name in ("input", "error", "error over input") if name in labels] == labels[
-        :9:3
-    ]
+    assert [axis.get_ylabel() for axis in figure.axes][:6:3] == ["input", "error"]
     heat = [i for axis in figure.axes for i in axis.images if i.get_array().shape == (7, 7)]
-    assert len(heat) == 6
+    assert len(heat) == 3
     assert len({drawn.get_clim() for drawn in heat}) == 1
-    first = energy(subject)[0].reshape(7, 7)
-    assert torch.allclose(torch.as_tensor(heat[0].get_array().data), first)
+    values = energy(subject)
+    assert torch.allclose(torch.as_tensor(heat[0].get_array().data), values[0].reshape(7, 7))
+    sides = " x ".join(map(str, block_sides(subject.built.samplers[0], subject.grid, 0)))
+    assert f"blocks of {sides} places of 7 x 7" in said(figure)[1]
+    # The very worst place is at one side of a frame.
+    place, token = divmod(int(values.argmax()), 49)
+    row, col = divmod(token, 7)
+    corners = np.concatenate(figure.axes[place].collections[0].get_segments()).tolist()
+    assert [col, row] in corners or [col + 1, row + 1] in corners
+    counted = sum(bool(axis.collections) for axis in figure.axes[:3])
+    assert counted, "8 of 147 places are outlined"
+
+
+def test_the_bar_says_what_is_off_the_scale(subject, monkeypatch):
+    errors = torch.linspace(0, 3, 147).reshape(3, 49)
+    for made, says in ((errors, True), (errors / 4, False)):
+        monkeypatch.setattr("jepa.evaluation.seeing.energy.energy", lambda _, made=made: made)
+        label = energy_sheet(subject).axes[-1].get_ylabel()
+        assert ("or more" in label) == says

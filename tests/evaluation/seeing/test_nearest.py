@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from jepa.evaluation.seeing import hidden
-from jepa.evaluation.seeing.nearest import nearest_sheet, nearest_tokens
+from jepa.evaluation.seeing.nearest import chance, nearest_sheet, nearest_tokens
 
 
 def randn(*shape, seed=0):
@@ -33,6 +33,13 @@ def test_matches_are_a_plain_search():
     assert found.tokens[0].tolist() == [int(cosines[n].argmax()) for n in order]
 
 
+def test_chance_is_the_median_of_all_places():
+    bank, asked = randn(5, 4, 6), randn(2, 6, seed=1)
+    for row, found in zip(asked, chance(bank, asked), strict=True):
+        cosines = torch.nn.functional.cosine_similarity(bank.flatten(0, 1), row, dim=-1)
+        assert found == pytest.approx(float(cosines.sort().values[9]))  # the lower of two
+
+
 def test_the_sheet_shows_the_input_whose_token_was_predicted(subject, monkeypatch):
     """A predictor that answers with one token of the bank finds just this one."""
     _, bank = hidden.normalised_targets(subject)
@@ -43,7 +50,16 @@ def test_the_sheet_shows_the_input_whose_token_was_predicted(subject, monkeypatc
     figure = nearest_sheet(subject)
     (first, *_) = [axis for axis in figure.axes if axis.get_title() == "nearest 1"]
     assert np.array_equal(first.images[0].get_array(), subject.bank.pictures[123].numpy())
-    assert first.get_xlabel() == "similarity 1.00"
+    assert first.get_xlabel() == f"{subject.bank.names[123]} 1.00"
+    labels = [axis.get_xlabel() for axis in figure.axes]
+    (right,) = [axis for axis in figure.axes if axis.get_title() == "the truth"]
+    col, row = np.concatenate(right.collections[0].get_segments()).min(0)
+    truth = hidden.normalised_targets(subject)[0][0, int(7 * row + col)]
+    near = torch.nn.functional.cosine_similarity(truth, answer, dim=0)
+    assert right.get_xlabel().startswith("truth ")
+    assert float(right.get_xlabel().split()[1]) == pytest.approx(float(near), abs=0.006)
+    (usual,) = {label for label in labels if label.startswith("chance")}
+    assert float(usual.split()[1]) == pytest.approx(float(chance(bank, answer[None])), abs=0.006)
     # The outline stands around row 5, column 5.
     lines = np.concatenate(first.collections[0].get_segments())
     assert lines.min(0).tolist() == [5, 5]
