@@ -18,12 +18,15 @@ from torch import Tensor
 
 from jepa.core.data.loading import Evaluated, evaluation_batches
 from jepa.core.data.source import Source
+from jepa.core.errors import DecodeError
 from jepa.core.files import write_atomic
 from jepa.core.modality import Modality
 from jepa.evaluation.features import Describe, Features
 
 _BATCH = 256
 _VERSION = 1
+_LOOKED_AT = 16
+"""Samples whose content is part of a cached file's name."""
 
 
 @attrs.frozen(kw_only=True)
@@ -71,9 +74,7 @@ class Extraction:
     ) -> None:
         self.source, self.modality, self.indices = source, modality, indices
         self._describers, self._device, self._workers = describers, device, workers
-        told = [_VERSION, origin, source.fingerprint(), indices.tolist(), sorted(describers)]
-        digest = hashlib.sha256(json.dumps(told).encode()).hexdigest()[:20]
-        self._file = None if cache is None else cache / f"{digest}.safetensors"
+        self._cache, self._origin = cache, origin
         self._kept: Kept | None = None
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._tokens: dict[str, Tensor] = {}
@@ -85,7 +86,12 @@ class Extraction:
             DataError: not one sample can be decoded.
         """
         if self._kept is None:
-            self._kept = _read(self._file) or self._extract()
+            path = self._path()
+            self._kept = _read(path)
+            if self._kept is None:
+                self._kept = self._extract()
+                if path is not None:
+                    _write(path, self._kept)
         return self._kept
 
     def tokens(self, name: str) -> Tensor:
@@ -109,15 +115,24 @@ class Extraction:
             for name, features in found.items():
                 layers[name].append(features.layers.float().cpu())
         known = [part for part in labels if part is not None]
-        kept = Kept(
+        return Kept(
             indices=torch.cat(indices),
             labels=torch.cat(known) if len(known) == len(labels) else None,
             layers={name: torch.cat(parts) for name, parts in layers.items()},
             left_out=left_out,
         )
-        if self._file is not None:
-            _write(self._file, kept)
-        return kept
+
+    def _path(self) -> Path | None:
+        """The file in the cache: its name tells apart all that the features depend on."""
+        if self._cache is None:
+            return None
+        told = [_VERSION, self._origin, self.source.fingerprint(), sorted(self._describers)]
+        digest = hashlib.sha256(json.dumps([*told, self.indices.tolist()]).encode())
+        # Other files may bear the same names: another version of a data set often does.
+        places = np.linspace(0, len(self.indices) - 1, min(_LOOKED_AT, len(self.indices)))
+        for index in self.indices[places.astype(np.int64)].tolist():
+            digest.update(_content(self.source, index))
+        return self._cache / f"{digest.hexdigest()[:20]}.safetensors"
 
     def _extract_tokens(self) -> None:
         indices = self.pooled().indices.numpy()
@@ -144,6 +159,18 @@ class Extraction:
                 inputs = batch.inputs.to(self._device, non_blocking=True)
                 found = {name: make(inputs) for name, make in self._describers.items()}
             yield batch, found
+
+
+def _content(source: Source, index: int) -> bytes:
+    """A digest of what a sample holds; an unreadable one holds nothing."""
+    try:
+        content = source.item(index).content
+        if isinstance(content, Path):
+            content = content.read_bytes()
+    except (DecodeError, OSError):
+        return b""
+    held = content if isinstance(content, bytes) else np.ascontiguousarray(content).data
+    return hashlib.sha256(held).digest()
 
 
 def _write(path: Path, kept: Kept) -> None:

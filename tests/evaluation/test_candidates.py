@@ -125,6 +125,17 @@ def test_features_are_kept_and_read_again(found, tmp_path, monkeypatch):
     assert len(list((tmp_path / "features").iterdir())) == 1
 
 
+def test_other_files_of_the_same_names_have_features_of_their_own(found, tmp_path, modality):
+    """Another version of a data set (noisier, darker) often bears the same names."""
+    splits = _class_folders(tmp_path, modality)
+    first = found(splits)[2].train[0].pooled()
+    for place, file in enumerate(sorted((tmp_path / "data" / "train").rglob("*.png"))):
+        Image.fromarray(np.full((28, 28), 255 - place, dtype=np.uint8)).save(file)
+    second = found(splits)[2].train[0].pooled()
+    assert not torch.allclose(first, second)
+    assert second.min() > 0.9
+
+
 def test_nothing_is_computed_before_it_is_asked_for(found, monkeypatch, tmp_path):
     found()
     assert not (tmp_path / "features").exists()
