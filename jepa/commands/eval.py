@@ -12,6 +12,7 @@ from jepa.commands.arguments import add_run_arguments, count, folder, name, run_
 if TYPE_CHECKING:
     from jepa.core.parts import Part
     from jepa.evaluation.candidates import Splits
+    from jepa.evaluation.comparison import Comparison
     from jepa.evaluation.loading import Frozen
 
 HELP = "score a trained encoder by a protocol: k-NN, linear, attentive, few labels, fine-tuning"
@@ -101,6 +102,8 @@ def run(args: argparse.Namespace) -> int:
 
     console = Console(highlight=False)
     console.print(f"checkpoint   {checkpoint.path}", soft_wrap=True)
+    for note in _notes(args, splits, comparison):
+        console.print(note, soft_wrap=True)
     # A terminal may be too narrow: wrapped lines can be read, cut numbers can't.
     Console(highlight=False, width=max(console.width, TABLE_WIDTH)).print(table(comparison))
     told = {
@@ -164,6 +167,25 @@ def _splits(args: argparse.Namespace, frozen: Frozen) -> Splits:
         )
 
     return Splits(train=opened(args.train, "train"), test=opened(args.test, "test"))
+
+
+def _notes(args: argparse.Namespace, splits: Splits, comparison: Comparison) -> list[str]:
+    """What a reader of the scores must know of the samples."""
+    from jepa.evaluation.extraction import identity
+
+    notes = []
+    for split, source, limit, used in (
+        ("train", splits.train, args.train_samples, comparison.train_samples),
+        ("test", splits.test, args.test_samples, comparison.test_samples),
+    ):
+        asked = min(limit, len(source))
+        if used < asked:
+            notes.append(f"left out     {asked - used} of {asked} {split} samples: not decodable")
+    if identity(splits.train) == identity(splits.test):
+        notes.append(
+            "note         --train and --test are the same samples: scores say nothing about others"
+        )
+    return notes
 
 
 def _told(text: str | None, source: Any) -> dict[str, str | int]:

@@ -26,7 +26,7 @@ from jepa.evaluation.features import Describe, Features
 _BATCH = 256
 _VERSION = 1
 _LOOKED_AT = 16
-"""Samples whose content is part of a cached file's name."""
+"""Samples whose content tells a source from others."""
 
 
 @attrs.frozen(kw_only=True)
@@ -126,13 +126,10 @@ class Extraction:
         """The file in the cache: its name tells apart all that the features depend on."""
         if self._cache is None:
             return None
-        told = [_VERSION, self._origin, self.source.fingerprint(), sorted(self._describers)]
-        digest = hashlib.sha256(json.dumps([*told, self.indices.tolist()]).encode())
-        # Other files may bear the same names: another version of a data set often does.
-        places = np.linspace(0, len(self.indices) - 1, min(_LOOKED_AT, len(self.indices)))
-        for index in self.indices[places.astype(np.int64)].tolist():
-            digest.update(_content(self.source, index))
-        return self._cache / f"{digest.hexdigest()[:20]}.safetensors"
+        told = [_VERSION, self._origin, sorted(self._describers), self.indices.tolist()]
+        told.append(identity(self.source, self.indices))
+        digest = hashlib.sha256(json.dumps(told).encode()).hexdigest()
+        return self._cache / f"{digest[:20]}.safetensors"
 
     def _extract_tokens(self) -> None:
         indices = self.pooled().indices.numpy()
@@ -159,6 +156,23 @@ class Extraction:
                 inputs = batch.inputs.to(self._device, non_blocking=True)
                 found = {name: make(inputs) for name, make in self._describers.items()}
             yield batch, found
+
+
+def identity(source: Source, indices: np.ndarray | None = None) -> str:
+    """A digest of a source's fingerprint and of what some of its samples hold.
+
+    Other files may bear the same names, and often do in another version of a data set.
+
+    Args:
+        source: of raw samples.
+        indices: which of them count, [k]; None: all.
+    """
+    chosen = np.arange(len(source)) if indices is None else indices
+    digest = hashlib.sha256(source.fingerprint().encode())
+    places = np.linspace(0, len(chosen) - 1, min(_LOOKED_AT, len(chosen)))
+    for index in chosen[places.astype(np.int64)].tolist():
+        digest.update(_content(source, index))
+    return digest.hexdigest()
 
 
 def _content(source: Source, index: int) -> bytes:

@@ -83,6 +83,10 @@ def test_samples_from_elsewhere(trained, tmp_path, capsys):
     assert (told["train_samples"], told["classes"]) == (12, 2)
     assert told["rows"][0]["score"]["value"] == 1.0  # each sample is its own neighbour
     assert told["train"]["source"] == data
+    assert "are the same samples" in capsys.readouterr().out
+    (tmp_path / "data" / "a" / "0.png").write_bytes(b"no picture")
+    assert jepa_eval(str(trained), "--protocol", "knn", "--train", data, "--test", data, "k=1") == 0
+    assert "left out     1 of 12 train samples: not decodable" in capsys.readouterr().out
     with pytest.raises(DataError, match="different classes"):
         jepa_eval(str(trained), "--protocol", "knn", "--train", data)
     with pytest.raises(ConfigError, match=r"--test.*nowhere"):
