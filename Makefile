@@ -24,6 +24,7 @@ INSTALL = $(BIN)/python -m pip install $(if $(CONSTRAINTS),-c $(CONSTRAINTS))
 
 quickstart: $(READY)
 	$(BIN)/jepa train --config image/quickstart --output $(OUTPUT)
+	$(BIN)/jepa health $(OUTPUT)
 	$(BIN)/jepa report $(OUTPUT)
 
 test: $(READY_DEV)
