@@ -17,9 +17,20 @@ def test_the_target_comes_back_frozen(run_folder, trained, config, modality):
     assert not backbone.training
     assert not any(parameter.requires_grad for parameter in backbone.parameters())
     assert found.spec == modality.spec
-    assert unstructure(settings) == unstructure(config)
+    assert unstructure(settings) == {**unstructure(config), "observers": []}
     direct = load_backbone(run_folder / "checkpoints" / "step_00000007").backbone
     assert torch.equal(direct(inputs), backbone(inputs))
+
+
+def test_an_observer_that_is_gone_is_no_hindrance(tmp_path, trained, config):
+    settings = {**unstructure(config), "observers": [{"name": "sold_with_the_last_package"}]}
+    checkpoint.save(
+        tmp_path / "checkpoints",
+        3,
+        tensors={"model": {}, "target": trained.state_dict()},
+        documents={"config.yaml": to_yaml(settings)},
+    )
+    assert load_backbone(tmp_path).config.observers == ()
 
 
 def test_without_a_target_network_the_context_encoder_serves(tmp_path, trained, config):
