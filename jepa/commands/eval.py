@@ -86,6 +86,7 @@ def run(args: argparse.Namespace) -> int:
     device = device_of(frozen.config)
     tune_host(device, deterministic=False)
     output = args.output or run_folder_of(args.run_folder) / "eval"
+    output.mkdir(parents=True, exist_ok=True)
 
     found = candidates(
         frozen,
@@ -115,8 +116,7 @@ def run(args: argparse.Namespace) -> int:
         "seed": args.seed,
         **attrs.asdict(comparison),
     }
-    path = output / _file_name(args, of_protocols)
-    output.mkdir(parents=True, exist_ok=True)
+    path = output / _file_name(args)
     write_atomic(path, json.dumps(told, indent=2) + "\n")
     console.print(f"numbers      {path}", soft_wrap=True)
     return 0
@@ -171,7 +171,7 @@ def _splits(args: argparse.Namespace, frozen: Frozen) -> Splits:
 
 def _notes(args: argparse.Namespace, splits: Splits, comparison: Comparison) -> list[str]:
     """What a reader of the scores must know of the samples."""
-    from jepa.evaluation.extraction import identity
+    from jepa.evaluation.identity import identity
 
     notes = []
     for split, source, limit, used in (
@@ -192,10 +192,12 @@ def _told(text: str | None, source: Any) -> dict[str, str | int]:
     return {"source": text or "", "samples": len(source), "fingerprint": source.fingerprint()}
 
 
-def _file_name(args: argparse.Namespace, settings: Sequence[str]) -> str:
+def _file_name(args: argparse.Namespace) -> str:
     """`knn.json`; what is not the default adds a digest, so that no result replaces another's."""
     limits = [args.train_samples, args.test_samples, args.random_inits, args.seed]
-    special = [args.train, args.test, *settings]
+    checkpoint = args.run_folder.resolve()
+    named = checkpoint.name if checkpoint != run_folder_of(args.run_folder) else ""
+    special = [named, args.train, args.test, *args.overrides]
     stem = "+".join(args.protocol)
     if any(special) or limits != [10000, 2000, 1, 0]:
         told = "\0".join(map(str, [*special, *limits]))

@@ -11,6 +11,7 @@ import attrs
 import torch
 from torch import Tensor
 
+from jepa.core.errors import DataError, PluginError
 from jepa.core.probing import Predictions, Protocol, Samples
 from jepa.evaluation.intervals import Interval, bootstrap, paired_bootstrap, wilson
 from jepa.evaluation.samples import Blind
@@ -89,7 +90,7 @@ def compare(
         first: Tensor | None = None
         for candidate in candidates:
             found = [
-                _judged(protocol.predict(train, Blind(test), seed), test)
+                _judged(name, protocol.predict(train, Blind(test), seed), test)
                 for train, test in zip(candidate.train, candidate.test, strict=True)
             ]
             scores = torch.stack([each.scores for each in found]).mean((0, 1))  # [m]
@@ -113,14 +114,24 @@ class _Judged:
     details: Mapping[str, float | str]
 
 
-def _judged(said: Predictions, test: Samples) -> _Judged:
+def _judged(protocol: str, said: Predictions, test: Samples) -> _Judged:
+    shape = tuple(said.values.shape)
+    if len(shape) != 2 or shape[1] != len(test):
+        raise PluginError(
+            f"the protocol '{protocol}' gave predictions of shape {list(shape)}, allowed: "
+            f"[repetitions, {len(test)}]"
+        )
     if said.quantity is None:
         right = (said.values == test.labels).double()
         return _Judged(right, ACCURACY, said.details)
     truth = test.quantity(said.quantity)
+    if not truth.isfinite().all():
+        raise DataError(f"the quantity '{said.quantity}' of some test samples is not finite")
     error = (said.values.double() - truth).abs()
-    explained = 1 - error.square().mean() / truth.var(correction=0)
-    details = {**said.details, "r2": explained.item()}
+    details = dict(said.details)
+    variance = truth.var(correction=0)
+    if variance > 0:
+        details["r2"] = (1 - error.square().mean() / variance).item()
     return _Judged(error, f"{_ERROR} of {said.quantity}", details)
 
 

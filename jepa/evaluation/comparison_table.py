@@ -16,8 +16,8 @@ def table(comparison: Comparison) -> Table:
     errors = any(row.metric != ACCURACY for row in comparison.rows)
     measure = "Scores" if errors else "Accuracy"
     shown = Table(
-        title=f"{measure} on {comparison.test_samples:,} test samples of {comparison.classes} "
-        f"classes;\nprobes fitted on {comparison.train_samples:,} samples; "
+        title=f"{measure} on {comparison.test_samples:,} test samples{_classes(comparison)};\n"
+        f"probes fitted on {comparison.train_samples:,} samples; "
         "brackets: 95% intervals",
         caption=_caption(comparison),
         caption_justify="left",
@@ -43,6 +43,11 @@ def table(comparison: Comparison) -> Table:
             style="bold" if row.trained_minus_this is None else None,
         )
     return shown
+
+
+def _classes(comparison: Comparison) -> str:
+    told = any(row.metric == ACCURACY for row in comparison.rows)
+    return f" of {comparison.classes} classes" if told else ""
 
 
 def _caption(comparison: Comparison) -> str | None:

@@ -17,6 +17,7 @@ from jepa.core.data.loading import LeftOut, attempts
 from jepa.core.data.source import Source
 from jepa.core.errors import ConfigError, DataError
 from jepa.core.training.manifest import NAME as MANIFEST
+from jepa.evaluation.identity import identity
 from jepa.evaluation.loading import Frozen
 
 _FORMAT = 1
@@ -116,7 +117,7 @@ class Embedder:
         return {
             "format": _FORMAT,
             "checkpoint": checkpoint_digest(checkpoint),
-            "source": source.fingerprint(),
+            "source": identity(source),
             "samples": len(source),
             "row": list(self.row),
             **attrs.asdict(options),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -18,15 +19,14 @@ from torch import Tensor
 
 from jepa.core.data.loading import Evaluated, evaluation_batches
 from jepa.core.data.source import Source
-from jepa.core.errors import DecodeError
+from jepa.core.errors import DataError
 from jepa.core.files import write_atomic
 from jepa.core.modality import Modality
 from jepa.evaluation.features import Describe, Features
+from jepa.evaluation.identity import identity
 
 _BATCH = 256
 _VERSION = 1
-_LOOKED_AT = 16
-"""Samples whose content tells a source from others."""
 
 
 @attrs.frozen(kw_only=True)
@@ -140,6 +140,7 @@ class Extraction:
             for name, features in found.items():
                 tokens = features.tokens.half().cpu().numpy()
                 if name not in stores:
+                    _check_space(self._folder.name, len(indices) * tokens[0].nbytes)
                     stores[name] = np.lib.format.open_memmap(
                         Path(self._folder.name) / f"{len(stores)}.npy",
                         "w+",
@@ -158,33 +159,14 @@ class Extraction:
             yield batch, found
 
 
-def identity(source: Source, indices: np.ndarray | None = None) -> str:
-    """A digest of a source's fingerprint and of what some of its samples hold.
-
-    Other files may bear the same names, and often do in another version of a data set.
-
-    Args:
-        source: of raw samples.
-        indices: which of them count, [k]; None: all.
-    """
-    chosen = np.arange(len(source)) if indices is None else indices
-    digest = hashlib.sha256(source.fingerprint().encode())
-    places = np.linspace(0, len(chosen) - 1, min(_LOOKED_AT, len(chosen)))
-    for index in chosen[places.astype(np.int64)].tolist():
-        digest.update(_content(source, index))
-    return digest.hexdigest()
-
-
-def _content(source: Source, index: int) -> bytes:
-    """A digest of what a sample holds; an unreadable one holds nothing."""
-    try:
-        content = source.item(index).content
-        if isinstance(content, Path):
-            content = content.read_bytes()
-    except (DecodeError, OSError):
-        return b""
-    held = content if isinstance(content, bytes) else np.ascontiguousarray(content).data
-    return hashlib.sha256(held).digest()
+def _check_space(folder: str, wanted: int) -> None:
+    """A mapped file that finds no room while it is filled would kill the process."""
+    free = shutil.disk_usage(folder).free
+    if wanted > free:
+        raise DataError(
+            f"{folder}: the tokens need {wanted / 2**30:.1f} GiB and {free / 2**30:.1f} are free; "
+            "set TMPDIR to a larger disk, or lower --train-samples"
+        )
 
 
 def _write(path: Path, kept: Kept) -> None:

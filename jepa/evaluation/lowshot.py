@@ -98,13 +98,14 @@ class LowShot(Protocol):
             share = self.config.share or _SHARE
             rounded = [math.floor(share * n + 0.5) for n in present.tolist()]
             return torch.tensor(rounded).clamp(min=1).minimum(present)
-        if wanted > present.min():
-            least = int(present.argmin())
+        there = torch.where(present > 0, present, wanted)  # a class without samples has no say
+        if wanted > there.min():
+            least = int(there.argmin())
             found = f"found {wanted}, allowed: at most {present[least]}"
             raise ConfigError(
                 Fault("per_class", f"{found}, the training samples of the class '{classes[least]}'")
             )
-        return torch.full_like(present, wanted)
+        return torch.full_like(present, wanted).minimum(present)
 
 
 def draw_samples(labels: Tensor, sizes: Tensor, seed: int, number: int) -> Tensor:

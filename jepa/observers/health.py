@@ -9,7 +9,7 @@ import attrs
 
 from jepa.core.errors import DataError
 from jepa.core.health.rules import judge
-from jepa.core.health.trace import HEALTH, METRICS_FILE, Trace, read_trace
+from jepa.core.health.trace import BAD_STEPS, HEALTH, METRICS_FILE, Trace, read_trace
 from jepa.core.health.verdict import Kind, Verdict
 from jepa.core.settings import check, positive
 from jepa.core.training.observer import Observer, Outcome, Record, Remark, RunView
@@ -62,7 +62,10 @@ class Health(Observer):
             self._trace = self._earlier(run)
             self._verdict = judge(self._trace)
         elif self._samples is not None:
-            self._initial = {"knn_init": accuracy(self._samples, run)}
+            self._initial = {
+                "knn_init": accuracy(self._samples, run),
+                "knn_asked": float(len(self._samples.asked.labels)),
+            }
 
     def measure(self, step: int) -> Mapping[str, float]:
         """The measures that are due."""
@@ -91,8 +94,10 @@ class Health(Observer):
         return Remark(self._verdict.sentence, notes)
 
     def record(self, record: Record) -> None:
-        """Keep what the next verdict is made from."""
+        """Keep what the next verdict is made from; skipped steps do not wait for it."""
         self._trace.add(record.step, record.metrics)
+        if record.metrics.get(BAD_STEPS, 0) > 0:
+            self._judge()
 
     def saved(self, step: int) -> None:
         """Nothing is held."""

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from jepa.core.data.loading import evaluation_batches
 from jepa.core.data.source import Source
+from jepa.core.errors import DataError
 from jepa.core.neighbours import vote
 from jepa.core.settings import non_negative, positive
 from jepa.core.training.observer import RunView
@@ -57,7 +58,7 @@ def load_samples(config: ProbeConfig, run: RunView) -> Samples | None:
     """Decode the samples, the same in whatever process; None where there are no labels.
 
     Raises:
-        DataError: none can be decoded.
+        DataError: none can be decoded, or too few are there.
     """
     labels = run.source.labels()
     if labels is None or len(run.source.classes) < 2:
@@ -75,6 +76,8 @@ def load_samples(config: ProbeConfig, run: RunView) -> Samples | None:
     known = of_classes(labels, classes, min(voting, 2 * len(labels) // 3))
     others = np.setdiff1d(np.arange(len(labels)), known)
     asked = others[of_classes(labels[others], classes, asking)]
+    if len(asked) == 0:
+        raise DataError(f"{len(labels)} labelled samples are too few: none is left to ask")
     return Samples(_decode(run, run.source, known), _decode(run, run.source, asked))
 
 

@@ -288,6 +288,13 @@ def test_rows_of_another_command_are_not_taken(
     assert embed(trained, folder, output) == 1
     assert "samples: found 21, now 22" in capsys.readouterr().err
     (folder / "9999.png").unlink()
+    whole = (folder / "0005.png").read_bytes()
+    times = (folder / "0005.png").stat()
+    (folder / "0005.png").write_bytes((folder / "0006.png").read_bytes())
+    assert embed(trained, folder, output) == 1  # the same names, another content
+    assert "source: found " in capsys.readouterr().err
+    (folder / "0005.png").write_bytes(whole)
+    os.utime(folder / "0005.png", ns=(times.st_atime_ns, times.st_mtime_ns))
     assert embed(trained, folder, output, "--layers", "2") == 1
     assert "layers: found 1, now 2" in capsys.readouterr().err
     assert embed(other, folder, output) == 1

@@ -65,6 +65,11 @@ def test_other_settings_do_not_replace_a_result(trained, tmp_path):
             == 0
         )
     assert len(list(tmp_path.glob("knn*.json"))) == 3
+    checkpoint = trained / "checkpoints" / "step_00000002"
+    for run, more in ((checkpoint, []), (trained, ["data.workers=1"])):
+        arguments = ["--protocol", "knn", "--output", str(tmp_path), *FEW, *more]
+        assert jepa_eval(str(run), *arguments) == 0
+    assert len(list(tmp_path.glob("knn*.json"))) == 5
 
 
 def test_samples_from_elsewhere(trained, tmp_path, capsys):

@@ -9,6 +9,7 @@ from PIL import Image
 
 from jepa import cli
 from jepa.core.config import load_run
+from jepa.core.errors import TrainingError
 from jepa.core.training import distributed, session
 
 SMALL = [
@@ -35,6 +36,18 @@ def collapsed_run(folder) -> None:
             record = {"step": max(1, 100 * place), "health/target_rank": rank}
             record |= {"health/target_std": 0.8, "health/loss": 0.2, "health/loss_mean": 0.4}
             out.write(json.dumps(record) + "\n")
+
+
+def test_a_run_that_died_of_its_learning_rate_is_diverging(tmp_path, capsys):
+    config = load_run(
+        "image/quickstart",
+        [*SMALL, "observers=[jsonl, health]", "train.max_bad_steps=4", "train.max_steps=200",
+         "optim={lr: 1e30, start_lr: 1e30, warmup_epochs: 0}"],
+    )  # fmt: skip
+    with pytest.raises(TrainingError):
+        session.train(config, tmp_path / "run", distributed.start("cpu"))
+    assert cli.main(["health", "--strict", str(tmp_path / "run")]) == 1
+    assert "diverging: the loss is not finite" in capsys.readouterr().out
 
 
 def test_a_run_end_to_end(tmp_path, capsys):

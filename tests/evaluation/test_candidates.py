@@ -136,6 +136,16 @@ def test_other_files_of_the_same_names_have_features_of_their_own(found, tmp_pat
     assert second.min() > 0.9
 
 
+def test_a_file_that_was_mended_is_no_longer_left_out(found, tmp_path, modality):
+    splits = _class_folders(tmp_path, modality)
+    file = tmp_path / "data" / "train" / "b" / "7.png"
+    whole = file.read_bytes()
+    file.write_bytes(b"")
+    assert len(found(splits)[0].train[0]) == 11
+    file.write_bytes(whole)
+    assert len(found(splits)[0].train[0]) == 12
+
+
 def test_nothing_is_computed_before_it_is_asked_for(found, monkeypatch, tmp_path):
     found()
     assert not (tmp_path / "features").exists()

@@ -9,7 +9,7 @@ import torch
 from rich.console import Console
 from toy_samples import ToySamples
 
-from jepa.core.errors import DataError
+from jepa.core.errors import DataError, PluginError
 from jepa.core.probing import Predictions, Protocol, Samples
 from jepa.evaluation.comparison import Candidate, compare
 from jepa.evaluation.comparison_table import TABLE_WIDTH, table
@@ -105,6 +105,13 @@ def test_a_quantity_is_scored_by_its_error():
     text = text_of(found)
     assert "less is better" in text
     assert "2.000" in text
+
+
+@pytest.mark.parametrize("shape", [(300,), (300, 1), (1, 299)])
+def test_predictions_of_another_shape_are_refused(shape):
+    odd = Curious(lambda test: torch.zeros(shape, dtype=torch.int64))
+    with pytest.raises(PluginError, match=r"'odd' gave predictions of shape .*repetitions, 300\]"):
+        compare([candidate("a", 1.0)], {"odd": odd})
 
 
 class Curious(Protocol):

@@ -81,6 +81,12 @@ def test_so_many_of_every_class():
     assert not torch.equal(*taken)
 
 
+def test_a_class_without_samples_has_no_say():
+    samples = ToySamples(torch.randn(20, 4), torch.arange(20) % 2, classes=3)
+    said = lowshot(probe="knn", per_class=4, draws=1).predict(samples, samples, 0)
+    assert said.details["labels"] == 8
+
+
 def test_all_candidates_get_the_same_draws_and_seeds_differ():
     one, other = recording(blobs(300, 1)), recording(blobs(300, 1))
     other._tokens = other._tokens.roll(1, 0) * 3

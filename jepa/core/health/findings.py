@@ -9,6 +9,7 @@ import numpy as np
 
 from jepa.core.health.trace import BAD_STEPS, HEALTH, LOSS, LR, Trace
 
+_ASKED = 400
 SMOOTHED = 20
 """The training loss is averaged over a twentieth of the run so far."""
 
@@ -45,7 +46,8 @@ class Findings:
         if len(values) < self.agree:
             return math.nan
         rows = np.lib.stride_tricks.sliding_window_view(values, self.agree)
-        return float(np.median(rows, axis=1).min())
+        medians = np.median(rows, axis=1)
+        return float(np.nanmin(medians)) if np.isfinite(medians).any() else math.nan
 
     def at(self, name: str, step: int) -> float:
         """The median of the last few values that were known at a step; nan where none was."""
@@ -85,8 +87,14 @@ class Findings:
         width = max(self.agree, len(values) // SMOOTHED)
         if len(values) < width:
             return steps[:0], values[:0]
-        means: np.ndarray = np.convolve(values, np.full(width, 1 / width), mode="valid")
+        sums = np.concatenate([[0.0], np.cumsum(values)])
+        means: np.ndarray = (sums[width:] - sums[:-width]) / width
         return steps[width - 1 :], means
+
+    def noise(self) -> float:
+        """How much noisier the k-NN is than one that asks 400 samples: at least 1."""
+        asked = self.recent("knn_asked")
+        return max(1.0, math.sqrt(_ASKED / asked)) if asked > 0 else 1.0
 
     def evidence(self) -> dict[str, float]:
         """The numbers that a verdict rests on."""

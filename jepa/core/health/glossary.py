@@ -43,4 +43,5 @@ MEASURES = (
     Measure("ema_drift", "neither", "how far the target's weights lag behind, relative"),
     Measure("knn", "high", "online k-NN accuracy"),
     Measure("knn_init", "neither", "online k-NN accuracy of the initial weights"),
+    Measure("knn_asked", "neither", "samples that the online k-NN is asked"),
 )

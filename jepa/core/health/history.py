@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from jepa.core.health.rules import judge
-from jepa.core.health.trace import HEALTH, Trace
+from jepa.core.health.trace import BAD_STEPS, HEALTH, Trace
 from jepa.core.health.verdict import Verdict
 
 _PLACES = 300
@@ -29,13 +29,13 @@ class History(NamedTuple):
 
 
 def history(trace: Trace) -> History:
-    """The verdict after each measurement of a trace, as it was known then.
+    """The verdict after each measurement and skipped step of a trace, as it was known then.
 
     The trace has at least one scalar of the observer `health`.
     """
-    steps = np.unique(
-        np.concatenate([trace.series(name).steps for name in trace.names if HEALTH in name])
-    )
+    measured = [trace.series(name).steps for name in trace.names if HEALTH in name]
+    skipped = trace.series(BAD_STEPS)  # a run may end by those long before the next measurement
+    steps = np.unique(np.concatenate([*measured, skipped.steps[skipped.values > 0]]))
     if len(steps) > _PLACES:
         steps = steps[np.linspace(0, len(steps) - 1, _PLACES).round().astype(np.int64)]
     judged = [Turn(int(step), judge(trace.until(int(step)))) for step in steps]

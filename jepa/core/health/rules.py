@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import attrs
@@ -100,7 +101,7 @@ def _collapsing(found: Findings, limits: Thresholds) -> Verdict | None:
     if _low_rank(found, limits) and not _better_than_initial(found, limits):
         return _collapse(found, Kind.COLLAPSING, "target_rank")
     loss = found.recent("knn_init") - found.recent("knn")
-    if len(found.values("knn")) >= limits.agree and loss > limits.collapsing_knn:
+    if len(found.values("knn")) >= limits.agree and loss > limits.collapsing_knn * found.noise():
         return _collapse(found, Kind.COLLAPSING, "knn")
     return None
 
@@ -146,9 +147,14 @@ def _all_above(values: np.ndarray, limit: float) -> bool:
     return len(values) > 0 and bool((values > limit).all())
 
 
+def _share(part: float, whole: float) -> float:
+    """A quotient; nan where there is nothing to have a share of."""
+    return part / whole if whole else math.nan
+
+
 def _rank_share(found: Findings) -> float:
     """The rank of the targets over its greatest value so far."""
-    return found.recent("target_rank") / found.best("target_rank")
+    return _share(found.recent("target_rank"), found.best("target_rank"))
 
 
 def _low_rank(found: Findings, limits: Thresholds) -> bool:
@@ -160,17 +166,19 @@ def _low_rank(found: Findings, limits: Thresholds) -> bool:
 
 def _better_than_initial(found: Findings, limits: Thresholds) -> bool:
     """Whether labels say that features became better: then fewer directions are no collapse."""
-    return found.recent("knn") > found.recent("knn_init") + limits.better_knn
+    gain = limits.better_knn * found.noise()
+    return found.recent("knn") > found.recent("knn_init") + gain
 
 
 def _improved(found: Findings, limits: Thresholds, since: int) -> bool:
     """Whether rank or k-NN are better than at a step, and neither is bad."""
-    rank = found.recent("target_rank") / found.at("target_rank", since)
+    rank = _share(found.recent("target_rank"), found.at("target_rank", since))
     knn = found.recent("knn") - found.at("knn", since)
-    fell = rank < 2 - limits.better_rank or knn < -limits.better_knn
+    gain = limits.better_knn * found.noise()
+    fell = rank < 2 - limits.better_rank or knn < -gain
     low = _rank_share(found) < limits.sound_rank
-    worse = found.recent("knn") < found.recent("knn_init") - limits.better_knn
-    return not (fell or low or worse) and (rank > limits.better_rank or knn > limits.better_knn)
+    worse = found.recent("knn") < found.recent("knn_init") - gain
+    return not (fell or low or worse) and (rank > limits.better_rank or knn > gain)
 
 
 def _collapse(found: Findings, kind: Kind, name: str) -> Verdict:

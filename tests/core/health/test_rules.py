@@ -51,6 +51,27 @@ def test_collapse_is_said_while_the_learning_rate_rises():
     assert verdict(8, more).kind is Kind.COLLAPSED
 
 
+def test_a_rank_of_nothing_is_judged_all_the_same():
+    said = verdict(8, {"target_rank": [0.0] * 8, "target_std": [0.8] + [0.0] * 7})
+    assert said.kind is Kind.COLLAPSED
+
+
+def test_a_probe_of_few_samples_must_fall_further():
+    fell = {"knn_init": [0.5] * 9, "knn": [0.42] * 9}
+    assert verdict(9, fell).kind is Kind.COLLAPSING
+    assert verdict(9, {**fell, "knn_asked": [400.0] * 9}).kind is Kind.COLLAPSING
+    assert verdict(9, {**fell, "knn_asked": [20.0] * 9}).kind is Kind.LEARNING
+
+
+def test_a_run_that_ends_by_skipped_steps_ends_diverging():
+    """Twenty of them stop a run, and measurements are rarer."""
+    made = trace(7)
+    for step in (610, 620):
+        made.add(step, {"train/loss": math.nan, "train/bad_steps_in_a_row": step - 601.0})
+    assert history(made).now.step == 620
+    assert history(made).now.verdict.kind is Kind.DIVERGING
+
+
 def test_a_falling_rank_is_said_with_its_numbers_and_what_to_try():
     said = verdict(9, {"target_rank": [50, 63, 60, 50, 30, 20, 30, 30, 30]})
     assert said.kind is Kind.COLLAPSING
