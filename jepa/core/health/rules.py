@@ -166,8 +166,10 @@ def _low_rank(found: Findings, limits: Thresholds) -> bool:
 
 def _better_than_initial(found: Findings, limits: Thresholds) -> bool:
     """Whether labels say that features became better: then fewer directions are no collapse."""
-    gain = limits.better_knn * found.noise()
-    return found.recent("knn") > found.recent("knn_init") + gain
+    values = found.values("knn")
+    needed = found.recent("knn_init") + limits.better_knn * found.noise()
+    # The newest too: it is measured more rarely than the rank, and older ones knew no fall.
+    return found.recent("knn") > needed and bool(values[-1] > needed)
 
 
 def _improved(found: Findings, limits: Thresholds, since: int) -> bool:

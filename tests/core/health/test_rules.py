@@ -56,6 +56,12 @@ def test_a_rank_of_nothing_is_judged_all_the_same():
     assert said.kind is Kind.COLLAPSED
 
 
+def test_a_k_nn_of_better_days_excuses_no_collapse():
+    fell = {"target_rank": [50.0] * 5 + [2.0] * 7, "knn_init": [0.3] * 12}
+    assert verdict(12, {**fell, "knn": [0.5] * 12}).kind is Kind.LEARNING
+    assert verdict(12, {**fell, "knn": [0.5] * 11 + [0.1]}).kind is Kind.COLLAPSED
+
+
 def test_a_probe_of_few_samples_must_fall_further():
     fell = {"knn_init": [0.5] * 9, "knn": [0.42] * 9}
     assert verdict(9, fell).kind is Kind.COLLAPSING
