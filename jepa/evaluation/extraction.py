@@ -137,10 +137,12 @@ class Extraction:
         stores: dict[str, np.memmap] = {}
         at = 0
         for batch, found in self._stream(indices):
-            for name, features in found.items():
-                tokens = features.tokens.half().cpu().numpy()
+            halves = {name: _half(name, features.tokens) for name, features in found.items()}
+            if not stores:
+                sizes = [tokens[0].nbytes for tokens in halves.values()]
+                _check_space(self._folder.name, len(indices) * sum(sizes))
+            for name, tokens in halves.items():
                 if name not in stores:
-                    _check_space(self._folder.name, len(indices) * tokens[0].nbytes)
                     stores[name] = np.lib.format.open_memmap(
                         Path(self._folder.name) / f"{len(stores)}.npy",
                         "w+",
@@ -157,6 +159,14 @@ class Extraction:
                 inputs = batch.inputs.to(self._device, non_blocking=True)
                 found = {name: make(inputs) for name, make in self._describers.items()}
             yield batch, found
+
+
+def _half(name: str, tokens: Tensor) -> np.ndarray:
+    """Tokens in half precision, which ends at 65504."""
+    found: np.ndarray = tokens.half().cpu().numpy()
+    if not np.isfinite(found).all():
+        raise DataError(f"{name}: tokens are not finite, or too large for half precision (65504)")
+    return found
 
 
 def _check_space(folder: str, wanted: int) -> None:

@@ -1,6 +1,8 @@
 """Trained, untrained and raw: the same samples, decoded once, kept on the disk."""
 
+import shutil
 from itertools import pairwise
+from types import SimpleNamespace
 
 import attrs
 import numpy as np
@@ -12,8 +14,10 @@ from jepa.core import registry
 from jepa.core.config import load_run
 from jepa.core.data.opening import open_source
 from jepa.core.errors import ConfigError, DataError
+from jepa.evaluation import candidates as candidates_module
 from jepa.evaluation import extraction
 from jepa.evaluation.candidates import Splits, candidates, labelled_splits
+from jepa.evaluation.features import Features
 from jepa.evaluation.loading import find_checkpoint, load_backbone
 
 CPU = torch.device("cpu")
@@ -144,6 +148,27 @@ def test_a_file_that_was_mended_is_no_longer_left_out(found, tmp_path, modality)
     assert len(found(splits)[0].train[0]) == 11
     file.write_bytes(whole)
     assert len(found(splits)[0].train[0]) == 12
+
+
+def test_a_disk_that_is_too_small_is_said_before_it_is_filled(found, monkeypatch):
+    """All candidates count together: 60 samples of 49 tokens, of 3 networks and the content."""
+    needed = 60 * 49 * 2 * (3 * 16 + 18)
+
+    def usage(free: int):
+        return lambda folder: SimpleNamespace(free=free)
+
+    monkeypatch.setattr(shutil, "disk_usage", usage(needed - 1))
+    with pytest.raises(DataError, match="set TMPDIR to a larger disk"):
+        found()[0].train[0].tokens()
+    monkeypatch.setattr(shutil, "disk_usage", usage(needed))
+    assert found()[0].train[0].tokens().shape == (60, 49, 16)
+
+
+def test_tokens_that_half_precision_cannot_hold_are_refused(found, monkeypatch):
+    huge = Features(torch.ones(2, 1, 3), torch.full((2, 4, 3), 1e6))
+    monkeypatch.setattr(candidates_module, "plain", lambda *arguments: lambda inputs: huge)
+    with pytest.raises(DataError, match="raw baseline: tokens are not finite, or too large"):
+        found(train_samples=2)[2].train[0].tokens()
 
 
 def test_nothing_is_computed_before_it_is_asked_for(found, monkeypatch, tmp_path):
