@@ -58,6 +58,14 @@ def count(text: str) -> int:
     return number
 
 
+def share(text: str) -> float:
+    """An argument that is a share of something: 0 to 1."""
+    number = float(text)
+    if not 0 <= number <= 1:
+        raise argparse.ArgumentTypeError(f"found {text}, allowed: 0 to 1")
+    return number
+
+
 def name(text: str) -> str:
     """A path or name that must not be empty, as an unset shell variable would make it."""
     if not text:

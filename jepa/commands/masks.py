@@ -6,16 +6,12 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jepa.commands.arguments import PICTURES, add_config_arguments, count, name, picture
+from jepa.commands.arguments import PICTURES, add_config_arguments, count, name, picture, share
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from jepa.core.config import RunConfig
     from jepa.core.coverage import Coverage
-    from jepa.core.data.source import Source
     from jepa.core.grid import Grid
-    from jepa.core.modality import Modality
 
 HELP = "draw sampled masks over real inputs, and how often each place is context or target"
 
@@ -39,6 +35,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--batches", type=count, default=200, metavar="N", help="steps that are counted [200]"
     )
     parser.add_argument(
+        "--progress",
+        type=share,
+        default=0.0,
+        metavar="X",
+        help="share of training done, 0 to 1, where masks change over it [0]",
+    )
+    parser.add_argument(
         "--json",
         type=name,
         metavar="FILE",
@@ -57,8 +60,8 @@ def run(args: argparse.Namespace) -> int:
     for path in (args.output, args.json):
         if path is not None and path != _STDOUT:
             Path(path).parent.mkdir(parents=True, exist_ok=True)
-    grid, coverages = draw_masks(config, args.output, args.samples, args.batches)
-    numbers = json.dumps(_numbers(config, grid, coverages), indent=2)
+    grid, coverages = draw_masks(config, args.output, args.samples, args.batches, args.progress)
+    numbers = json.dumps(_numbers(config, grid, args.progress, coverages), indent=2)
     if args.json == _STDOUT:
         print(numbers)
         return 0
@@ -71,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def draw_masks(
-    config: RunConfig, output: Path, samples: int, batches: int
+    config: RunConfig, output: Path, samples: int, batches: int, progress: float = 0.0
 ) -> tuple[Grid, list[Coverage]]:
     """Draw a config's masks over its own data.
 
@@ -80,17 +83,19 @@ def draw_masks(
         output: picture to write, in a folder that exists.
         samples: rows of the picture, at most.
         batches: steps that are counted.
+        progress: share of the schedule done at all of them.
 
     Returns:
         The grid, and what the masks of each view cover.
     """
     import torch
 
-    from jepa.commands.masks_figure import View, draw
     from jepa.core.build import make_backbone, make_modality, make_samplers
     from jepa.core.coverage import measure
     from jepa.core.data.opening import open_source
     from jepa.core.rng import Rng
+    from jepa.evaluation.masks_figure import View, draw
+    from jepa.evaluation.previews import previews
 
     modality = make_modality(config)
     with torch.device("meta"):
@@ -99,39 +104,24 @@ def draw_masks(
     seed, batch = config.train.seed, config.train.global_batch
 
     groups = [min(sampler.trim_group or batch, batch) for sampler in samplers]
-    pictures = _previews(open_source(config.data, modality), modality, min(samples, *groups))
+    pictures = previews(open_source(config.data, modality), modality, min(samples, *groups))
     views = []
     for view, (sampler, group) in enumerate(zip(samplers, groups, strict=True)):
         # The masks of the first step, of which the first samples are shown.
-        masks = sampler.sample(group, Rng(seed, 0, group, 0, batch, view))
-        coverage = measure(sampler, grid, seed=seed, steps=batches, global_batch=batch, view=view)
+        masks = sampler.sample(group, Rng(seed, 0, group, 0, batch, view, progress))
+        coverage = measure(
+            sampler,
+            grid,
+            seed=seed,
+            steps=batches,
+            global_batch=batch,
+            view=view,
+            progress=progress,
+        )
         views.append(View(config.masks[view].name, masks, coverage))
 
     draw(pictures, grid, views, output)
     return grid, [view.coverage for view in views]
-
-
-def _previews(source: Source, modality: Modality, samples: int) -> Tensor:
-    """Pictures [samples, H, W, 3] uint8 of samples spread over the source.
-
-    Raises:
-        DataError: none of the samples can be decoded.
-    """
-    import torch
-
-    from jepa.core.errors import DataError, DecodeError
-
-    inputs, failures = [], []
-    samples = min(samples, len(source))
-    for place in range(samples):
-        try:
-            content = source.item(place * len(source) // samples).content
-            inputs.append(modality.eval_input(content))
-        except DecodeError as error:
-            failures.append(error)
-    if not inputs:
-        raise DataError(f"none of {len(failures)} samples can be decoded: {failures[0]}")
-    return modality.preview(torch.stack(inputs)).cpu()
 
 
 def _text(config: RunConfig, grid: Grid, coverages: list[Coverage]) -> str:
@@ -150,7 +140,9 @@ def _text(config: RunConfig, grid: Grid, coverages: list[Coverage]) -> str:
     return "\n".join(lines)
 
 
-def _numbers(config: RunConfig, grid: Grid, coverages: list[Coverage]) -> dict[str, Any]:
+def _numbers(
+    config: RunConfig, grid: Grid, progress: float, coverages: list[Coverage]
+) -> dict[str, Any]:
     """Everything that was counted, as JSON holds it; coverage is nested like the grid."""
     import attrs
 
@@ -175,6 +167,7 @@ def _numbers(config: RunConfig, grid: Grid, coverages: list[Coverage]) -> dict[s
         "grid": {"shape": list(grid.shape), "axes": list(grid.axes)},
         "global_batch": config.train.global_batch,
         "seed": config.train.seed,
+        "progress": progress,
         "views": [
             one(part.name, found) for part, found in zip(config.masks, coverages, strict=True)
         ],

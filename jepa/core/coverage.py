@@ -30,7 +30,7 @@ class Coverage:
         target: [N] float64, the share that have it in at least one target.
         context_tokens: K over steps.
         target_tokens: T over steps.
-        targets: target blocks M of a sample.
+        targets: target blocks M of a sample; the most, where steps differ.
     """
 
     samples: int
@@ -62,9 +62,16 @@ class Coverage:
 
 
 def measure(
-    sampler: MaskSampler, grid: Grid, *, seed: int, steps: int, global_batch: int, view: int
+    sampler: MaskSampler,
+    grid: Grid,
+    *,
+    seed: int,
+    steps: int,
+    global_batch: int,
+    view: int,
+    progress: float = 0.0,
 ) -> Coverage:
-    """Draw the first `steps` steps of a run and count.
+    """Draw the first `steps` steps of a run and count, as if all were at one moment of it.
 
     Of each global batch the first trim group is drawn: the lengths are those of the run, however
     many processes share it.
@@ -73,13 +80,13 @@ def measure(
     context, target = torch.zeros(2, grid.size, dtype=torch.float64)
     lengths, sizes, blocks = [], [], 0
     for step in range(steps):
-        masks = sampler.sample(batch, Rng(seed, step, batch, 0, global_batch, view))
+        masks = sampler.sample(batch, Rng(seed, step, batch, 0, global_batch, view, progress))
         context += torch.bincount(masks.context.flatten(), minlength=grid.size)
         hidden = torch.zeros(batch, grid.size, dtype=torch.bool)
         target += hidden.scatter_(1, masks.targets.flatten(1), True).sum(dim=0)
         lengths.append(masks.context.shape[1])
         sizes.append(masks.targets.shape[2])
-        blocks = masks.targets.shape[1]
+        blocks = max(blocks, masks.targets.shape[1])
     samples = steps * batch
     return Coverage(
         samples=samples,

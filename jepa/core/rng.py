@@ -50,6 +50,8 @@ class Rng:
         start: place of its first sample in the global batch.
         global_batch: samples of the whole step.
         view: which view of the step; views draw apart.
+        progress: share of the schedule done, 0 to 1, for what changes over training; no number
+            depends on it.
     """
 
     seed: int
@@ -58,6 +60,7 @@ class Rng:
     start: int = 0
     global_batch: int | None = None
     view: int = 0
+    progress: float = 0.0
     _draw: int = attrs.field(default=0, init=False)
 
     def _next(self, row: int, blocks: int) -> Generator:
@@ -98,7 +101,7 @@ class Rng:
                 f"places {self.start} to {self.start + self.batch_size - 1} cross a border of the "
                 f"groups of {group}: a micro-batch must divide the group"
             )
-        wide = Rng(self.seed, self.step, last - first, first, total, self.view)
+        wide = Rng(self.seed, self.step, last - first, first, total, self.view, self.progress)
         wide._draw = self._draw
         return wide, slice(self.start - first, self.start - first + self.batch_size)
 

@@ -16,6 +16,7 @@ from jepa.core.rng import Rng
 from jepa.core.settings import positive
 from jepa.core.tokens import Masks
 from jepa.core.training.observer import Observer, Outcome, Record, Remark, RunView
+from jepa.core.training.schedules import Schedules
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -123,9 +124,11 @@ def masks_sheet(run: RunView, step: int, samples: int) -> Tensor:
     samplers = make_samplers(run.config, grid)
     groups = [sampler.trim_group or run.global_batch for sampler in samplers]
     n = min(samples, inputs.shape[0], run.global_batch, *groups)
+    schedules = Schedules(run.config.optim, run.config.train, run.steps_per_epoch)
+    progress = schedules.progress(step)
 
     def masks(view: int) -> Masks:
-        rng = Rng(run.config.train.seed, step, n, 0, run.global_batch, view)
+        rng = Rng(run.config.train.seed, step, n, 0, run.global_batch, view, progress)
         return samplers[view].sample(n, rng)
 
     with torch.no_grad():

@@ -11,11 +11,11 @@ import torch
 from PIL import Image
 
 from jepa.commands import masks
-from jepa.commands.masks_figure import View, draw
 from jepa.core.coverage import measure
 from jepa.core.errors import ConfigError, DataError
 from jepa.core.grid import Grid
 from jepa.core.rng import Rng
+from jepa.evaluation.masks_figure import View, draw
 from jepa.plugins.masks.multiblock import Multiblock
 
 QUICKSTART = ["--config", "image/quickstart", "train.global_batch=16", "--batches", "6"]
@@ -83,6 +83,29 @@ def test_samples_that_cannot_be_decoded_are_passed_over(tmp_path):
     (data / "a.png").unlink()
     with pytest.raises(DataError, match="none of 1 samples"):
         jepa_masks(*QUICKSTART, *source, "--output", str(tmp_path / "m.png"))
+
+
+def test_masks_of_any_moment_of_training_can_be_looked_at(tmp_path):
+    picture, numbers = str(tmp_path / "m.png"), tmp_path / "m.json"
+    first = "{name: multiblock, min_keep: 4}"
+    override = f"masks=[{{name: curriculum, first: {first}, last: random}}]"
+    told = {}
+    for progress in ("0", "0.5", "1"):
+        arguments = ["--progress", progress, "--output", picture, "--json", str(numbers)]
+        assert jepa_masks(*QUICKSTART, override, "--batches", "20", *arguments) == 0
+        told[progress] = json.loads(numbers.read_text())
+        assert told[progress]["progress"] == float(progress)
+    start, middle, end = (told[key]["views"][0] for key in told)
+    assert (start["targets"], middle["targets"], end["targets"]) == (4, 4, 1)
+    assert start["target_tokens"]["max"] < end["target_tokens"]["min"] == 29
+    assert middle["target_tokens"]["min"] < 29 == middle["target_tokens"]["max"]
+
+
+@pytest.mark.parametrize("progress", ["-0.1", "1.1", "nan", "half"])
+def test_a_moment_outside_training_is_refused(tmp_path, capsys, progress):
+    with pytest.raises(SystemExit, match="2"):
+        jepa_masks(*QUICKSTART, f"--progress={progress}", "--output", str(tmp_path / "m.png"))
+    assert "--progress" in capsys.readouterr().err
 
 
 def test_no_torch_before_the_command_runs():

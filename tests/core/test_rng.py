@@ -112,6 +112,12 @@ def test_a_window_sees_the_numbers_of_its_whole_group(start, size, group, places
     assert torch.equal(rows[mine], rng.rows(6))
 
 
+def test_numbers_do_not_depend_on_the_progress_and_a_window_has_it():
+    early, late = (Rng(seed=1, step=2, batch_size=4, start=4, progress=p) for p in (0.0, 0.7))
+    assert torch.equal(early.rows(3), late.rows(3))
+    assert late.window(8)[0].progress == 0.7
+
+
 def test_a_window_across_a_border_is_refused():
     rng = Rng(seed=0, step=0, batch_size=6, start=4, global_batch=BATCH)
     with pytest.raises(ValueError, match="places 4 to 9 cross a border of the groups of 8"):

@@ -12,6 +12,7 @@ from einops import repeat
 from stripes_source import Stripes
 from torch import nn
 
+from jepa.core.config import OptimConfig, TrainConfig
 from jepa.core.data.source import Source
 from jepa.core.grid import Grid
 from jepa.core.interfaces import InputSpec, MaskSampler
@@ -86,7 +87,7 @@ def tiny_model() -> JEPA:
     modality = Squares()
     tokenizer = PatchTokenizer(PatchTokenizer.Config(size=(2, 2)), spec=modality.spec, dim=DIM)
     encoder = ViTEncoder(ViTEncoder.Config(depth=2, heads=2, drop_path=0.5), grid=GRID, dim=DIM)
-    backbone = Backbone(tokenizer, encoder, DIM)
+    backbone = Backbone(tokenizer, encoder, DIM, modality.spec)
     target = Ema(Ema.Config()).make_target(backbone).eval()
     predictor = ViTPredictor(
         ViTPredictor.Config(dim=DIM, depth=1, heads=2), grid=GRID, dim=DIM, target_dim=DIM, views=1
@@ -107,7 +108,9 @@ def make_run(tmp_path: Path) -> Callable[..., RunView]:
     inputs = torch.randint(0, 256, (6, 1, 8, 8), dtype=torch.uint8)
     sampler = LeftToRight(None, grid=GRID)
     config = SimpleNamespace(
-        masks=(SimpleNamespace(cls=LeftToRight, config=None),), train=SimpleNamespace(seed=3)
+        masks=(SimpleNamespace(cls=LeftToRight, config=None),),
+        optim=OptimConfig(),
+        train=TrainConfig(global_batch=6, max_steps=100, seed=3),
     )
 
     def make(

@@ -83,7 +83,7 @@ class Fixed:
 def fixed_masks(
     samplers: Sequence[MaskSampler], seed: int, samples: int, device: torch.device, draw: int = 0
 ) -> tuple[Masks, ...]:
-    """Masks of each view that no step of a run has.
+    """Masks of each view that no step of a run has; as at its end, where they change over it.
 
     Args:
         samplers: of each view.
@@ -93,7 +93,7 @@ def fixed_masks(
         draw: 0 for those of the fixed batch; others give others.
     """
     views = (
-        sampler.sample(samples, Rng(seed, _STEP + draw, samples, 0, samples, view))
+        sampler.sample(samples, Rng(seed, _STEP + draw, samples, 0, samples, view, 1.0))
         for view, sampler in enumerate(samplers)
     )
     return tuple(Masks(*(part.to(device) for part in masks)) for masks in views)

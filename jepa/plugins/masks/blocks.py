@@ -116,6 +116,18 @@ def strides(shape: tuple[int, ...]) -> Ints:
     return np.array([math.prod(shape[axis + 1 :]) for axis in range(len(shape))], dtype=np.int64)
 
 
+def corners(shape: tuple[int, ...], sides: Ints, uniforms: Floats) -> Ints:
+    """Flat corners [G], uniform over all that leave room for the sides [A]: uniforms [G, A]."""
+    room = np.array(shape) - sides + 1
+    flat: Ints = (uniforms * room).astype(np.int64) @ strides(shape)
+    return flat
+
+
+def sides_text(sides: Ints) -> str:
+    """Sides [A] as an error shows them: `3 x 4`."""
+    return " x ".join(str(int(side)) for side in sides)
+
+
 def block_offsets(shape: tuple[int, ...], sides: Ints) -> Ints:
     """Flat indices of a block's tokens less that of its corner: [T], ascending."""
     offsets: Ints = np.indices(tuple(sides)).reshape(len(shape), -1).T @ strides(shape)

@@ -19,7 +19,9 @@ from jepa.plugins.masks.blocks import (
     Ints,
     SizeTable,
     block_offsets,
+    corners,
     most_visible,
+    sides_text,
     strides,
     visible_places,
 )
@@ -114,9 +116,9 @@ class Multiblock(MaskSampler):
         if most[context, target] < self._least:
             name = "min_keep" if self._config.keep is None else "keep"
             raise ConfigError(
-                f"on the grid {self._grid} a context block of {_sides_text(contexts[context])} "
+                f"on the grid {self._grid} a context block of {sides_text(contexts[context])} "
                 f"(context_scale {list(self._config.context_scale)}) and target blocks of "
-                f"{_sides_text(targets[target])} (target_scale {list(self._config.target_scale)}) "
+                f"{sides_text(targets[target])} (target_scale {list(self._config.target_scale)}) "
                 f"leave at most {most[context, target]} context tokens, wherever they lie, and "
                 f"{name} asks for {self._least}; lower {name} or target_scale, or raise "
                 "context_scale",
@@ -174,9 +176,7 @@ class Multiblock(MaskSampler):
 
     def _corners(self, rng: Rng, sides: Ints) -> Ints:
         """Flat corners [G], uniform over all that leave room for the sides."""
-        room = np.array(self._grid.shape) - sides + 1
-        corners: Ints = (rng.rows(len(sides)).numpy() * room).astype(np.int64) @ self._strides
-        return corners
+        return corners(self._grid.shape, sides, rng.rows(len(sides)).numpy())
 
     def _apart(self, rng: Rng, sizes: _Sizes) -> _Places:
         """Each context in a random corner of the grid, all its targets in the opposite one."""
@@ -192,7 +192,3 @@ class Multiblock(MaskSampler):
             places.context[:, None] + sizes.context_offsets,
             places.targets[:, :, None] + sizes.target_offsets,
         )
-
-
-def _sides_text(sides: Ints) -> str:
-    return " x ".join(str(int(side)) for side in sides)

@@ -37,13 +37,18 @@ class Subset(Trim):
 
     def __call__(self, visible: Bools, uniforms: Floats, keep: int) -> Ints:
         """Keep the `keep` visible places of the smallest uniforms."""
+        return places_of(self.chosen(visible, uniforms, keep), keep)
+
+    def chosen(self, visible: Bools, uniforms: Floats, keep: int) -> Bools:
+        """The same as [B, N], with `keep` places in each row."""
         # Bits of floats above 0 order as the floats do. The lowest hold the place, so that no two
         # keys are equal and a threshold keeps exactly as many as asked for.
         keys = uniforms.view(np.int64) & self._high_bits
         keys |= self._places
         keys[~visible] = np.iinfo(np.int64).max
         last = np.partition(keys, keep - 1, axis=1)[:, keep - 1]
-        return places_of(keys <= last[:, None], keep)
+        kept: Bools = keys <= last[:, None]
+        return kept
 
 
 class Side(Trim):

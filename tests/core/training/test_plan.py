@@ -67,6 +67,18 @@ def same(masks: list[list[list[Masks]]], others: list[list[list[Masks]]]) -> boo
     )
 
 
+def test_masks_are_those_of_the_moment_in_the_schedule() -> None:
+    """A curriculum moves over the schedule that `train.epochs` gives, not that of the run."""
+    curriculum = "{name: curriculum, first: {name: multiblock, min_keep: 4}, last: random}"
+    config = tiny(f"masks=[{curriculum}]", "train.epochs=10", "train.steps_per_epoch=10")
+    built = build(config)
+    plan = Plan(config, 0, 1, 100)
+    targets = [plan.masks(built.samplers, step, 0)[0].targets.shape[1] for step in range(100)]
+    assert set(targets) == {1, 4}
+    assert targets[0] == 4
+    assert targets[:30].count(1) < 10 < 20 < targets[70:].count(1)
+
+
 @pytest.mark.parametrize("sampler", ["multiblock", "multiblock_official"])
 @pytest.mark.parametrize("group", [None, 4])
 def test_samples_and_masks_do_not_depend_on_who_shares(sampler: str, group: int | None) -> None:
