@@ -19,10 +19,13 @@ FLOORS: dict[str, tuple[str, ...]] = {
     "jepa.core": ("jepa.core",),
     "jepa.plugins": ("jepa.core", "jepa.plugins"),
     "jepa.evaluation": ("jepa.core", "jepa.evaluation"),
+    "jepa.ablation": ("jepa.core", "jepa.ablation", "jepa.evaluation"),
     "jepa.observers": ("jepa.core", "jepa.observers"),
     "jepa.testing": ("jepa.core", "jepa.testing"),
     # Parts are found by name, so that even commands import none.
-    "jepa.commands": ("jepa.core", "jepa.commands", "jepa.evaluation", "jepa.testing"),
+    "jepa.commands": (
+        *("jepa.core", "jepa.commands", "jepa.ablation", "jepa.evaluation", "jepa.testing"),
+    ),
 }
 
 
@@ -115,6 +118,7 @@ RANDOMNESS = {
     ("jepa.core.training.trainer", "_backward"): "seeds the device's generator for drop path",
     ("jepa.evaluation.mixing", "drawing"): "seeds drop path and mixtures of a step, restored",
     ("jepa.plugins.layers", "forward"): "drop path draws on the device, after the trainer's seed",
+    ("jepa.plugins.regularizers.sigreg", "_directions"): "new in each step, after the same seed",
 }
 _DRAWS = r"rand|randn|randint|randperm|normal|bernoulli|multinomial|poisson"
 _RANDOM = re.compile(
@@ -157,13 +161,16 @@ MODALITY_WORDS = {
     *("image", "images", "pixel", "pixels", "jpeg", "jpegs", "rgb", "video", "videos"),
     *("audio", "spectrogram", "spectrograms", "waveform", "waveforms", "mel"),
 }
-MODALITY_BLIND = ("jepa.core", "jepa.plugins", "jepa.observers", "jepa.evaluation", "jepa.commands")
+MODALITY_BLIND = (
+    *("jepa.core", "jepa.plugins", "jepa.observers", "jepa.evaluation", "jepa.ablation"),
+    "jepa.commands",
+)
 NAMED_WORDS = {
     ("jepa.core.data.arrays", "images"): "files of the idx format are called so",
     ("jepa.observers.tensorboard", "add_image"): "TensorBoard's name for any picture",
     ("jepa.commands.train", "image"): "the help shows the names of shipped configs",
-    ("jepa.evaluation.seeing.report", "image"): "the type of a sheet embedded in a page",
-    ("jepa.commands.masks_figure", "image"): "matplotlib's name for what imshow draws",
+    ("jepa.evaluation.pages", "image"): "the type of a picture embedded in a page",
+    ("jepa.evaluation.masks_drawing", "image"): "matplotlib's name for what imshow draws",
 }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import attrs
@@ -95,7 +95,7 @@ def make_backbone(config: RunConfig, modality: Modality) -> Backbone:
             "model.encoder",
             lambda: encoder_part.cls(encoder_part.config, grid=tokenizer.grid, dim=dim),
         )
-    return Backbone(tokenizer, encoder, dim)
+    return Backbone(tokenizer, encoder, dim, modality.spec)
 
 
 def build(config: RunConfig) -> Built:
@@ -125,10 +125,10 @@ def build(config: RunConfig) -> Built:
             target_dim=target.dim,
             views=len(samplers),
         )
-        regularizers = [
-            part(f"model.regularizers.{place}", regularizer, dim=backbone.dim)
-            for place, regularizer in enumerate(model.regularizers)
-        ]
+        regularizers = {
+            name: part(f"model.regularizers.{place}", regularizer, dim=backbone.dim)
+            for place, (name, regularizer) in enumerate(_named(model.regularizers).items())
+        }
     jepa = JEPA(
         prepare=modality.device_transform(),
         backbone=backbone,
@@ -138,3 +138,12 @@ def build(config: RunConfig) -> Built:
         regularizers=regularizers,
     )
     return Built(modality=modality, grid=grid, samplers=samplers, updater=updater, model=jepa)
+
+
+def _named(parts: Sequence[Part]) -> dict[str, Part]:
+    """Parts by name; those that share one are numbered: `name_0`, `name_1`."""
+    names = [part.plugin.name for part in parts]
+    return {
+        name if names.count(name) == 1 else f"{name}_{names[:place].count(name)}": part
+        for place, (name, part) in enumerate(zip(names, parts, strict=True))
+    }

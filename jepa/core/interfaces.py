@@ -146,7 +146,8 @@ class Predictor(nn.Module, ABC):
 class Target(nn.Module, ABC):
     """What gives the step its targets; decides about gradients. Called once a step.
 
-    `dim` is the width of its targets; `backbone` is what users evaluate, or None (pixels).
+    `dim` is the width of its targets. `backbone` is the network that users evaluate, which
+    checkpoints export; None: the online one, as where nothing trains the target (frozen, pixels).
     """
 
     dim: int
@@ -154,7 +155,7 @@ class Target(nn.Module, ABC):
     @property
     @abstractmethod
     def backbone(self) -> Backbone | None:
-        """The network whose features the targets are, or None."""
+        """The network that users evaluate, or None: the online backbone."""
 
     @abstractmethod
     def forward(self, inputs: Tensor, views: Sequence[Masks]) -> tuple[Tensor, ...]:
@@ -190,15 +191,24 @@ class TargetUpdater(ABC):
 
 
 class Regularizer(nn.Module, ABC):
-    """Adds a term to any objective. Built as `cls(config, dim=D)`."""
+    """Adds a term to any objective. Built as `cls(config, dim=D)`.
+
+    Statistics are those of the batch of all processes (`jepa.core.collective`).
+    """
 
     Config: ClassVar[type[Any]]
+    accumulates: ClassVar[bool] = False
+    """Whether the mean of the term over micro-steps is that of the whole batch. Unless it is,
+    `train.accumulate` is refused: statistics of a part of the batch are others."""
 
     @abstractmethod
     def forward(
         self, predictions: Sequence[Tensor], targets: Sequence[Tensor], context: Sequence[Tensor]
-    ) -> Tensor:
-        """The weighted term [], from the tensors that `Objective.forward` gets."""
+    ) -> Loss:
+        """The weighted term, from the tensors that `Objective.forward` gets.
+
+        Its `parts` are what the log shows besides, such as the term's unweighted summands.
+        """
 
 
 class Objective(nn.Module, ABC):

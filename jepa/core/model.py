@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 import torch
 from einops import rearrange, repeat
 from torch import Tensor, nn
 
-from jepa.core.interfaces import Encoder, Objective, Predictor, Regularizer, Target, Tokenizer
+from jepa.core.interfaces import (
+    Encoder,
+    InputSpec,
+    Objective,
+    Predictor,
+    Regularizer,
+    Target,
+    Tokenizer,
+)
 from jepa.core.tokens import Loss, Masks, Query, Tokens, gather
 
 
@@ -18,13 +27,20 @@ class Backbone(nn.Module):
     """Tokenizer and encoder: what is trained, averaged, exported and evaluated.
 
     Inputs [B, *S] are prepared: floats, as `Modality.device_transform` gives them.
+
+    Args:
+        tokenizer: cuts inputs into tokens.
+        encoder: of tokens.
+        dim: D.
+        spec: of the inputs that it is built for.
     """
 
-    def __init__(self, tokenizer: Tokenizer, encoder: Encoder, dim: int) -> None:
+    def __init__(self, tokenizer: Tokenizer, encoder: Encoder, dim: int, spec: InputSpec) -> None:
         super().__init__()
         self.tokenizer = tokenizer
         self.encoder = encoder
         self.dim = dim
+        self.spec = spec
         self._grid = tokenizer.grid
 
     def tokens(self, inputs: Tensor) -> Tokens:
@@ -65,7 +81,7 @@ class JEPA(nn.Module):
         predictor: predicts targets from context.
         target: gives the targets; moved by a TargetUpdater, or shared with the backbone.
         objective: compares predictions and targets.
-        regularizers: terms added to the objective's.
+        regularizers: terms added to the objective's, by the names that the log knows them by.
     """
 
     def __init__(
@@ -76,7 +92,7 @@ class JEPA(nn.Module):
         predictor: Predictor,
         target: Target,
         objective: Objective,
-        regularizers: Sequence[Regularizer] = (),
+        regularizers: Mapping[str, Regularizer] = MappingProxyType({}),
     ) -> None:
         super().__init__()
         self.prepare = prepare
@@ -84,7 +100,9 @@ class JEPA(nn.Module):
         self.predictor = predictor
         self.target = target
         self.objective = objective
-        self.regularizers = nn.ModuleList(regularizers)
+        self.regularizer_names = tuple(regularizers)
+        # No list, since blocks of lists are compiled, and these may talk to other processes.
+        self.regularizers = nn.Sequential(*regularizers.values())
 
     def represent(self, inputs: Tensor, views: Sequence[Masks]) -> Representations:
         """Predictions, targets and context of each view, from inputs [B, *S] as loaded."""
@@ -116,14 +134,20 @@ class JEPA(nn.Module):
         return rearrange(predicted, "(B M) T D -> B M T D", M=M)
 
     def forward(self, inputs: Tensor, views: Sequence[Masks]) -> Loss:
-        """The loss of a batch: inputs [B, *S] as loaded, one Masks a view."""
+        """The loss of a batch: inputs [B, *S] as loaded, one Masks a view.
+
+        Where there are regularizers, the parts hold `objective` and each regularizer's term.
+        """
         found = self.represent(inputs, views)
         loss: Loss = self.objective(*found)
-        total, parts = loss
-        for regularizer in self.regularizers:
-            term: Tensor = regularizer(*found)
-            total = total + term
-            parts = {**parts, type(regularizer).__name__.lower(): term.detach()}
+        total, parts = loss.total, dict(loss.parts)
+        if self.regularizer_names:
+            parts["objective"] = loss.total.detach()
+        for name, regularizer in zip(self.regularizer_names, self.regularizers, strict=True):
+            term: Loss = regularizer(*found)
+            total = total + term.total
+            parts[name] = term.total.detach()
+            parts |= {f"{name}/{part}": value for part, value in term.parts.items()}
         return Loss(total, parts)
 
 

@@ -102,7 +102,7 @@ def test_initial_weights_have_the_recipe_s_statistics():
     assert equal(model.target.backbone.state_dict(), model.backbone.state_dict())
 
 
-@pytest.mark.parametrize("target", ["ema", "online"])
+@pytest.mark.parametrize("target", ["ema", "frozen", "online", "pixels", "shared"])
 def test_the_meta_device_gives_the_same_names_and_shapes(target):
     config = config_of(f"model.target={{name: {target}}}")
     real = build(config).model
@@ -127,6 +127,21 @@ def test_parts_know_what_they_must_of_each_other():
     assert built.grid == built.model.backbone.tokenizer.grid
 
 
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+def test_the_predictor_is_as_wide_as_the_content_of_a_token(device):
+    with torch.device(device):
+        model = build(config_of("model.target=pixels", "model.tokenizer.size=[4, 7]")).model
+    assert model.predictor.predictor_proj.out_features == model.target.dim == 28
+    assert model.backbone.dim == 96
+
+
+def test_regularizers_of_one_name_are_numbered():
+    named = "model.regularizers=[vicreg, sigreg, {name: 'anyjepa:vicreg', gamma: 2.0}]"
+    model = build(config_of(named)).model
+    assert model.regularizer_names == ("vicreg_0", "sigreg", "vicreg_1")
+    assert [model.regularizers[place].config.gamma for place in (0, 2)] == [1.0, 2.0]
+
+
 def test_the_width_is_the_model_s_or_the_preset_s():
     assert model_dim(config_of("model.encoder.preset=huge", "model.dim=null")) == 1280
     assert model_dim(config_of("model.encoder.preset=huge", "model.dim=160")) == 160
@@ -144,6 +159,10 @@ def test_the_width_is_the_model_s_or_the_preset_s():
         (
             "model.predictor.heads=3",
             "model.predictor.heads: 3 heads do not divide the width 64; 2 would",
+        ),
+        (
+            "model.target.layers=5",
+            "model.target.layers: found 5, allowed: 1 to 2, the encoder's blocks",
         ),
         (
             "model.tokenizer.size=[5, 4]",

@@ -23,7 +23,7 @@ from torch import nn
 from jepa.core.errors import ConfigError
 from jepa.core.interfaces import InputSpec, Regularizer
 from jepa.core.model import JEPA, Backbone, evaluating
-from jepa.core.tokens import Masks
+from jepa.core.tokens import Loss, Masks
 from jepa.plugins.encoders.vit import ViTEncoder
 from jepa.plugins.objectives.regression import L1, L2, SmoothL1
 from jepa.plugins.predictors.vit import ViTPredictor
@@ -43,6 +43,7 @@ class Options:
     token_a_view: bool = False
     drop_path: float = 0.0
     activation_checkpointing: bool = False
+    regularizers: dict[str, Regularizer] = attrs.field(factory=dict)
 
 
 def model_of(options):
@@ -59,7 +60,7 @@ def model_of(options):
     with torch.random.fork_rng():
         torch.manual_seed(0)
         tokenizer = PatchTokenizer(PatchTokenizer.Config(size=(PATCH, PATCH)), spec=SPEC, dim=DIM)
-        backbone = Backbone(tokenizer, ViTEncoder(encoder, grid=tokenizer.grid, dim=DIM), DIM)
+        backbone = Backbone(tokenizer, ViTEncoder(encoder, grid=tokenizer.grid, dim=DIM), DIM, SPEC)
         model = JEPA(
             prepare=nn.Identity(),
             backbone=backbone,
@@ -68,6 +69,7 @@ def model_of(options):
             ),
             target=options.updater.make_target(backbone),
             objective=options.objective,
+            regularizers=options.regularizers,
         ).double()
     drawn = np.random.default_rng(11)
     with torch.no_grad():
@@ -178,24 +180,33 @@ def test_activation_checkpointing_changes_no_gradient(drop_path):
 
 
 class MeanContext(Regularizer):
-    """The mean of the encoded context."""
+    """The mean of the encoded context, times a weight."""
+
+    def __init__(self, weight):
+        super().__init__()
+        self.weight = weight
 
     def forward(self, predictions, targets, context):
-        return torch.stack([c.mean() for c in context]).mean()
+        mean = torch.stack([c.mean() for c in context]).mean()
+        return Loss(self.weight * mean, {"mean": mean.detach()})
 
 
 def test_regularizers_add_to_the_loss_and_to_the_log():
     inputs, views = step_of()
-    model = model_of(Options())
-    alone = model(inputs, views)
-    found = model.represent(inputs, views)
-    model.regularizers.append(MeanContext())
+    alone = model_of(Options())(inputs, views)
+    model = model_of(Options(regularizers={"one": MeanContext(1.0), "two": MeanContext(3.0)}))
     both = model(inputs, views)
-    term = (found.context[0].mean() + found.context[1].mean()) / 2
-    torch.testing.assert_close(both.total, alone.total + term)
+    found = model.represent(inputs, views)
+    mean = (found.context[0].mean() + found.context[1].mean()) / 2
+    torch.testing.assert_close(both.total, alone.total + 4 * mean)
     assert alone.parts == {}
-    assert list(both.parts) == ["meancontext"]
-    assert not both.parts["meancontext"].requires_grad
+    expected = {
+        "objective": alone.total, "one": mean, "one/mean": mean, "two": 3 * mean, "two/mean": mean
+    }  # fmt: skip
+    assert both.parts.keys() == expected.keys()
+    for name, value in expected.items():
+        torch.testing.assert_close(both.parts[name], value, msg=name)
+        assert not both.parts[name].requires_grad
 
 
 def test_represent_has_the_shapes_that_it_promises():
@@ -214,7 +225,8 @@ def test_a_backbone_takes_another_size_and_comes_back(positions):
             torch.manual_seed(0)
             tokenizer = PatchTokenizer(PatchTokenizer.Config(size=(2, 2)), spec=spec, dim=DIM)
             config = ViTEncoder.Config(depth=1, heads=2, positions=mode)
-            return Backbone(tokenizer, ViTEncoder(config, grid=tokenizer.grid, dim=DIM), DIM).eval()
+            encoder = ViTEncoder(config, grid=tokenizer.grid, dim=DIM)
+            return Backbone(tokenizer, encoder, DIM, spec).eval()
 
     drawn = np.random.default_rng(0)
     small = torch.from_numpy(drawn.normal(size=(2, 3, 8, 10))).float()

@@ -26,10 +26,11 @@ def make_backbone(shape: tuple[int, ...], drop_path: float = 0.0) -> Backbone:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         patches = PatchTokenizer.Config(size=(2,) * len(axes), init_std=0.02)
-        tokenizer = PatchTokenizer(patches, spec=InputSpec(shape, axes), dim=DIM)
+        spec = InputSpec(shape, axes)
+        tokenizer = PatchTokenizer(patches, spec=spec, dim=DIM)
         settings = ViTEncoder.Config(depth=DEPTH, heads=2, drop_path=drop_path, init_std=0.1)
         encoder = ViTEncoder(settings, grid=tokenizer.grid, dim=DIM)
-    return Backbone(tokenizer, encoder, DIM)
+    return Backbone(tokenizer, encoder, DIM, spec)
 
 
 class ToyInputs(Samples):

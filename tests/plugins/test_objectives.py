@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from jepa.plugins.objectives.regression import L1, L2, SmoothL1
+from jepa.plugins.objectives.regression import L1, L2, Cosine, SmoothL1
 
 
 def randn(*shape, seed=0):
@@ -75,7 +75,32 @@ def test_losses_are_the_formulas(cls, settings, distance, normalise):
     assert found.parts == {}
 
 
-@pytest.mark.parametrize("cls", [SmoothL1, L1, L2])
+@pytest.mark.parametrize("normalise", ["layer", "batch", "none"])
+def test_cosine_is_the_formula(normalise):
+    predictions, targets = views()
+    means = []
+    for z, h in zip(predictions, targets, strict=True):
+        h = plain_batch_normalised(h) if normalise == "batch" else h
+        far = []
+        for index in np.ndindex(*z.shape[:3]):
+            wanted = h[index].tolist()
+            wanted = plain_normalised(wanted) if normalise == "layer" else wanted
+            said = z[index].tolist()
+            product = sum(a * b for a, b in zip(said, wanted, strict=True))
+            far.append(1 - product / math.hypot(*said) / math.hypot(*wanted))
+        means.append(sum(far) / len(far))
+    found = objective(Cosine, normalise=normalise)(predictions, targets, []).total
+    assert float(found) == pytest.approx(sum(means) / 2, rel=1e-9)
+
+
+def test_cosine_goes_from_zero_to_two_whatever_the_length():
+    (z, _), _ = views()
+    plain = objective(Cosine, normalise="none")
+    for factor, wanted in ((3.0, 0.0), (-0.1, 2.0)):
+        assert float(plain([z], [factor * z], []).total) == pytest.approx(wanted, abs=1e-12)
+
+
+@pytest.mark.parametrize("cls", [SmoothL1, L1, L2, Cosine])
 def test_views_weigh_the_same_whatever_their_size(cls):
     predictions, targets = views()
     each = [objective(cls)([z], [h], []).total for z, h in zip(predictions, targets, strict=True)]
@@ -83,7 +108,7 @@ def test_views_weigh_the_same_whatever_their_size(cls):
     torch.testing.assert_close(both, (each[0] + each[1]) / 2)
 
 
-@pytest.mark.parametrize("cls", [SmoothL1, L1, L2])
+@pytest.mark.parametrize("cls", [SmoothL1, L1, L2, Cosine])
 def test_bf16_is_compared_in_float32(cls):
     predictions, targets = views()
     rounded = [[part.bfloat16() for part in side] for side in (predictions, targets)]

@@ -54,7 +54,8 @@ def backbone_of(order=("x", "y"), side=SIDE):
     spec = InputSpec((3, 4 * side, 4 * side), ("y", "x"))
     tokenizer = PatchTokenizer(PatchTokenizer.Config(size=(4, 4)), spec=spec, dim=DIM)
     config = ViTEncoder.Config(depth=DEPTH, heads=HEADS, position_order=order)
-    return Backbone(tokenizer, ViTEncoder(config, grid=tokenizer.grid, dim=DIM), DIM).eval()
+    encoder = ViTEncoder(config, grid=tokenizer.grid, dim=DIM)
+    return Backbone(tokenizer, encoder, DIM, spec).eval()
 
 
 def predictor_of():

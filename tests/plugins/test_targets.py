@@ -23,7 +23,7 @@ def backbone_of(drop_path=0.0):
         torch.manual_seed(0)
         tokenizer = PatchTokenizer(PatchTokenizer.Config(size=(2, 2)), spec=spec, dim=12)
         config = ViTEncoder.Config(depth=2, heads=2, drop_path=drop_path)
-        return Backbone(tokenizer, ViTEncoder(config, grid=tokenizer.grid, dim=12), 12)
+        return Backbone(tokenizer, ViTEncoder(config, grid=tokenizer.grid, dim=12), 12, spec)
 
 
 def move(module, seed):

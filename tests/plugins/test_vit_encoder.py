@@ -48,11 +48,11 @@ def backbone_of():
     config = ViTEncoder.Config(depth=DEPTH, heads=HEADS, mlp_dim=MLP, position_order=("x", "y"))
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        tokenizer = PatchTokenizer(
-            PatchTokenizer.Config(size=(PATCH, PATCH)), spec=InputSpec(IMAGE, YX), dim=DIM
-        )
+        spec = InputSpec(IMAGE, YX)
+        patches = PatchTokenizer.Config(size=(PATCH, PATCH))
+        tokenizer = PatchTokenizer(patches, spec=spec, dim=DIM)
         encoder = ViTEncoder(config, grid=tokenizer.grid, dim=DIM)
-        return far_from_start(Backbone(tokenizer, encoder, DIM))
+        return far_from_start(Backbone(tokenizer, encoder, DIM, spec))
 
 
 def table_of(backbone):

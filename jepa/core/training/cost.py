@@ -10,8 +10,10 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from jepa.core.build import build
+from jepa.core.collective import alone
 from jepa.core.config import RunConfig
 from jepa.core.grid import Grid
+from jepa.core.interfaces import MaskSampler
 from jepa.core.rng import Rng
 from jepa.core.tokens import Masks
 from jepa.core.training.optimizer import parameter_count
@@ -26,9 +28,10 @@ class Cost:
     Args:
         grid: of tokens.
         encoder, predictor, target: parameters (tokenizer and encoder; the target's own).
-        context_tokens, target_tokens: K and M * T of each view, as drawn for the first step.
-        flops_per_sample: of one training sample: the target's forward pass once, everything else
-            three times (forward, and twice that backward). Recomputation does not count.
+        context_tokens, target_tokens: K and M * T of each view, of the first step or the mean.
+        flops_per_sample: of one training sample: the target's forward pass once where no gradient
+            goes through it, everything else three times (forward, and twice that backward).
+            Recomputation does not count.
         activation_bytes: saved for the backward pass, a sample, in float32.
     """
 
@@ -56,39 +59,61 @@ class Cost:
         return 4.0 * (4 * self.trained + self.target) + activations
 
 
-def count(config: RunConfig) -> Cost:
-    """Build the run's model on the meta device and count one step of it."""
+def count(config: RunConfig, steps: int = 1) -> Cost:
+    """Build the run's model on the meta device and count one step of it.
+
+    Args:
+        config: of the run.
+        steps: whose masks are drawn, spread over the schedule; K and T are their means.
+    """
     with torch.device("meta"):
         built = build(config)
     model = built.model.train()
-    batch, seed = config.train.global_batch, config.train.seed
-    # One row tells K and T: they are those of its whole group, as in training.
     views = tuple(
-        sampler.sample(1, Rng(seed, 0, 1, global_batch=batch, view=view))
-        for view, sampler in enumerate(built.samplers)
+        _mean_sizes(sampler, config, view, steps) for view, sampler in enumerate(built.samplers)
     )
     on_meta = tuple(
-        Masks(*(part.expand(_SAMPLES, *part.shape[1:]).to("meta") for part in v)) for v in views
+        Masks(
+            torch.empty(_SAMPLES, k, dtype=torch.int64, device="meta"),
+            torch.empty(_SAMPLES, m, t, dtype=torch.int64, device="meta"),
+        )
+        for k, m, t in views
     )
     inputs = torch.empty(_SAMPLES, *built.modality.spec.shape, device="meta")
     prepared = model.prepare(inputs)
-    with FlopCounterMode(display=False) as target_flops, torch.no_grad():
-        model.target(prepared, on_meta)
+    with FlopCounterMode(display=False) as target_flops, alone():
+        targets = model.target(prepared, on_meta)
     saved = _SavedBytes(model)
-    with FlopCounterMode(display=False) as all_flops, saved.hooks():
+    with FlopCounterMode(display=False) as all_flops, saved.hooks(), alone():
         model(inputs, on_meta)
-    once = target_flops.get_total_flops()
+    trained = any(target.requires_grad for target in targets)
+    once = 0 if trained else target_flops.get_total_flops()
     flops = once + 3 * (all_flops.get_total_flops() - once)
     return Cost(
         grid=built.grid,
         encoder=parameter_count(model.backbone.parameters()),
         predictor=parameter_count(model.predictor.parameters()),
         target=parameter_count(model.target.parameters()),
-        context_tokens=tuple(v.context.shape[1] for v in views),
-        target_tokens=tuple(v.targets.shape[1] * v.targets.shape[2] for v in views),
+        context_tokens=tuple(k for k, _, _ in views),
+        target_tokens=tuple(m * t for _, m, t in views),
         flops_per_sample=flops / _SAMPLES,
         activation_bytes=saved.total / _SAMPLES,
     )
+
+
+def _mean_sizes(
+    sampler: MaskSampler, config: RunConfig, view: int, steps: int
+) -> tuple[int, int, int]:
+    """K, M and T of a view: their means over steps, to the nearest whole."""
+    batch, seed = config.train.global_batch, config.train.seed
+    sizes = []
+    for step in range(steps):
+        # One row tells K and T: they are those of its whole group, as in training.
+        rng = Rng(seed, step, 1, global_batch=batch, view=view, progress=step / steps)
+        masks = sampler.sample(1, rng)
+        sizes.append((masks.context.shape[1], *masks.targets.shape[1:]))
+    k, m, t = (round(sum(column) / steps) for column in zip(*sizes, strict=True))
+    return k, m, t
 
 
 class _SavedBytes:

@@ -18,6 +18,7 @@ from jepa.core.errors import ConfigError
 
 FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 _LAUNCHER = "JEPA_LAUNCHER"
+_PARENT = "JEPA_PARENT"
 _GRACE_S = 10.0
 
 
@@ -59,13 +60,25 @@ def launch(nproc: int, arguments: Sequence[str]) -> int:
         _end(children)
 
 
-def die_with_launcher() -> None:
-    """In a child: ask Linux to end this process when the launcher dies, however it dies."""
-    if not is_child() or not sys.platform.startswith("linux"):
+def mortal() -> dict[str, str]:
+    """Environment of a child that calls `die_with_parent`; start it from the main thread.
+
+    Linux ends the child when the thread that started it ends, not the process.
+    """
+    return {_PARENT: str(os.getpid())}
+
+
+def die_with_parent() -> None:
+    """In such a child: ask Linux to end this process when its parent dies, however it dies.
+
+    The word is taken out of the environment, since it is for this process alone.
+    """
+    parent = os.environ.pop(_PARENT, None)
+    if parent is None or not sys.platform.startswith("linux"):
         return
     set_parent_death_signal = 1
     ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
-    if os.getppid() != int(os.environ[_LAUNCHER]):
+    if os.getppid() != int(parent):
         os._exit(1)
 
 
@@ -81,6 +94,7 @@ def _start(rank: int, nproc: int, port: int, arguments: Sequence[str]) -> subpro
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(port),
         _LAUNCHER: str(os.getpid()),
+        **mortal(),
     }
     # A session of their own: Ctrl-C reaches the launcher alone, which passes it on once.
     return subprocess.Popen(

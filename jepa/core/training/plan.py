@@ -28,7 +28,8 @@ class Plan:
         samples: of the data set.
 
     Raises:
-        ConfigError: the batch does not divide, or a group of masks would be cut apart.
+        ConfigError: the batch does not divide, a group of masks would be cut apart, or a
+            regularizer would see a part of the batch.
     """
 
     config: RunConfig
@@ -49,6 +50,23 @@ class Plan:
                     f"allowed: multiples of {shares}, such as {' or '.join(near)}",
                 )
             )
+        self._check_regularizers()
+
+    def _check_regularizers(self) -> None:
+        """Refuse micro-steps where a regularizer's statistics are of the batch as a whole."""
+        found = self.config.train.accumulate
+        if found == 1:
+            return
+        for place, part in enumerate(self.config.model.regularizers):
+            if not part.cls.accumulates:
+                raise ConfigError(
+                    Fault(
+                        "train.accumulate",
+                        f"found {found}, allowed: 1 with model.regularizers.{place} "
+                        f"({part.name}), whose statistics are of the whole batch at once; take "
+                        "more processes or a smaller train.global_batch",
+                    )
+                )
 
     @property
     def global_batch(self) -> int:
@@ -98,7 +116,8 @@ class Plan:
         """The views of one micro-step: a function of (seed, step, place)."""
         start = self.rank * self.local + micro_step * self.micro
         seed, batch = self.config.train.seed, self.global_batch
+        progress = self.schedules.progress(step)
         return tuple(
-            sampler.sample(self.micro, Rng(seed, step, self.micro, start, batch, view))
+            sampler.sample(self.micro, Rng(seed, step, self.micro, start, batch, view, progress))
             for view, sampler in enumerate(samplers)
         )

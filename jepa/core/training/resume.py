@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from jepa.core.config import differences, flatten, parse_yaml
-from jepa.core.errors import CheckpointError
+from jepa.core.config import RunConfig, differences, flatten, parse_yaml
+from jepa.core.errors import CheckpointError, ConfigError
+from jepa.core.settings import structure, unstructure
 from jepa.core.training.checkpoint import Checkpoint, read_document
 
 CONFIG_DOCUMENT = "config.yaml"
@@ -31,7 +32,7 @@ def config_differences(checkpoint: Checkpoint, plain: Mapping[str, Any]) -> list
     """The keys in which a config differs from the checkpoint's so that the run could differ.
 
     `train.max_steps` counts only where `train.epochs` is absent: only then do the schedules
-    depend on it.
+    depend on it. A setting that the checkpoint's version did not know yet had its default's effect.
 
     Args:
         checkpoint: to go on from.
@@ -46,11 +47,20 @@ def config_differences(checkpoint: Checkpoint, plain: Mapping[str, Any]) -> list
     old = parse_yaml(read_document(checkpoint, CONFIG_DOCUMENT), str(checkpoint.path))
     if not isinstance(old, Mapping):
         raise CheckpointError(f"{checkpoint.path / CONFIG_DOCUMENT}: found no mapping")
-    before, after = flatten(old), flatten(plain)
+    before, after = flatten(_completed(old)), flatten(plain)
     free: tuple[str, ...] = _FREE
     if before.get("train.epochs") is not None and after.get("train.epochs") is not None:
         free = (*_FREE, "train.max_steps")
     return differences(_without(before, free), _without(after, free))
+
+
+def _completed(old: Mapping[str, Any]) -> Mapping[str, Any]:
+    """An older config with the defaults of settings that are new; as it is where it names what is
+    gone."""
+    try:
+        return unstructure(structure({**old, "observers": []}, RunConfig, "checkpoint"))
+    except ConfigError:
+        return old
 
 
 def _without(flat: Mapping[str, Any], prefixes: tuple[str, ...]) -> dict[str, Any]:

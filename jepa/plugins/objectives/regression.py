@@ -135,3 +135,16 @@ class L2(Regression):
     def distance(self, predictions: Tensor, targets: Tensor) -> Tensor:
         """Mean squared error []."""
         return F.mse_loss(predictions, targets)
+
+
+class Cosine(Regression):
+    """One minus the cosine of prediction and target, from 0 to 2: BYOL, SimSiam (2011.10566)."""
+
+    Config = PlainConfig
+
+    def __init__(self, config: PlainConfig) -> None:
+        super().__init__(config.normalise)
+
+    def distance(self, predictions: Tensor, targets: Tensor) -> Tensor:
+        """Mean of 1 - cos over D []."""
+        return 1 - F.cosine_similarity(predictions, targets, dim=-1).mean()

@@ -10,17 +10,19 @@ import torch
 from torch import Tensor
 
 from jepa.core.interfaces import Target, TargetUpdater
-from jepa.core.model import Backbone, evaluating, take_targets
-from jepa.core.settings import fraction
+from jepa.core.model import Backbone, evaluating
+from jepa.core.settings import fraction, positive
 from jepa.core.tokens import Masks
+from jepa.plugins.targets.reading import Hide, LayersNormalise, Reading
 
 
 class EmaTarget(Target):
-    """A frozen copy of the backbone that sees the whole input, in evaluation mode."""
+    """A copy of the backbone that no gradient trains, in evaluation mode."""
 
-    def __init__(self, network: Backbone) -> None:
+    def __init__(self, network: Backbone, reading: Reading) -> None:
         super().__init__()
         self.network = network.requires_grad_(False)
+        self.reading = reading
         self.dim = network.dim
 
     @property
@@ -32,7 +34,7 @@ class EmaTarget(Target):
     def forward(self, inputs: Tensor, views: Sequence[Masks]) -> tuple[Tensor, ...]:
         """Features at the target places, without gradient: [B, M, T, D] of each view."""
         with evaluating(self.network):
-            return take_targets(self.network(inputs), views)
+            return self.reading(self.network, inputs, views)
 
 
 class Ema(TargetUpdater):
@@ -49,13 +51,28 @@ class Ema(TargetUpdater):
         """Momentum at the first step."""
         end: float = attrs.field(default=1.0, validator=fraction)
         """Momentum at the end of the schedule."""
+        layers: int = attrs.field(default=1, validator=positive)
+        """Targets are the average of so many of the last blocks' outputs (data2vec)."""
+        layers_normalise: LayersNormalise = "token"
+        """Where `layers` is above 1, each output is normalised first: each token over its features,
+        or each feature over the tokens that the encoder sees."""
+        hide: Hide = "output"
+        """Output: the target encoder sees the whole input, and its output is masked (I-JEPA).
+        Input: it sees the tokens of one target block alone, each block apart."""
 
     def __init__(self, config: Config) -> None:
         self.config = config
 
     def make_target(self, online: Backbone) -> EmaTarget:
-        """A copy of the online backbone."""
-        return EmaTarget(copy.deepcopy(online))
+        """A copy of the online backbone.
+
+        Raises:
+            ConfigError: it has fewer blocks than `layers`.
+        """
+        config = self.config
+        reading = Reading(config.layers, config.layers_normalise, config.hide)
+        reading.check(online)
+        return EmaTarget(copy.deepcopy(online), reading)
 
     @torch.no_grad()
     def update(

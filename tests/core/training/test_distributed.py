@@ -76,18 +76,19 @@ def calls(*steps: int) -> str:
 
 
 @pytest.mark.parametrize(
-    ("accumulate", "objective"),
+    ("accumulate", "parts"),
     [
-        (1, "{name: smooth_l1, normalise: layer}"),
-        (2, "{name: smooth_l1, normalise: layer}"),
-        # Its statistics are those of the whole batch, so two processes must share them.
-        (1, "{name: smooth_l1, normalise: batch}"),
+        (1, ("model.objective={name: smooth_l1, normalise: layer}",)),
+        (2, ("model.objective={name: smooth_l1, normalise: layer}",)),
+        # Statistics are those of the whole batch, so two processes must share them.
+        (1, ("model.objective={name: smooth_l1, normalise: batch}",)),
+        (1, ("model.target=shared", "model.regularizers=[vicreg, {name: sigreg, over: tokens}]")),
     ],
 )
 def test_two_processes_compute_what_one_does(
-    run: Starter, tmp_path: Path, accumulate: int, objective: str
+    run: Starter, tmp_path: Path, accumulate: int, parts: tuple[str, ...]
 ) -> None:
-    settings = ("train.max_steps=3", *EACH_STEP, f"model.objective={objective}")
+    settings = ("train.max_steps=3", *EACH_STEP, *parts)
     run.run(arguments(tmp_path / "one", *settings), 1)
     run.run(arguments(tmp_path / "two", *settings, f"train.accumulate={accumulate}"), 2)
     one, two = tensors(tmp_path / "one", 1), tensors(tmp_path / "two", 1)

@@ -193,6 +193,48 @@ def test_a_signal_that_comes_too_early_is_kept(monkeypatch, tmp_path, capfd):
     assert capfd.readouterr().out.count("got it") == 2
 
 
+MORTAL = """
+import os, subprocess, sys, time
+sys.path.insert(0, {path!r})
+from jepa.core.training import launch
+launch.die_with_parent()
+assert "JEPA_PARENT" not in os.environ
+open(f"pid{{sys.argv[1]}}", "w").write(str(os.getpid()))
+if sys.argv[1] != "2":
+    child = [sys.executable, __file__, str(int(sys.argv[1]) + 1)]
+    subprocess.Popen(child, env={{**os.environ, **launch.mortal()}})
+time.sleep(600)
+"""
+
+
+def test_children_of_children_die_with_whoever_started_them(tmp_path):
+    """As a sweep starts a launcher, which starts the processes of a run."""
+    script = tmp_path / "mortal.py"
+    script.write_text(MORTAL.format(path=str(Path(launch.__file__).parents[3])))
+    first = subprocess.Popen([sys.executable, str(script), "0"], cwd=tmp_path)
+    files = [tmp_path / f"pid{place}" for place in range(3)]
+    wait_for("all three", lambda: all(file.exists() and file.read_text() for file in files))
+    first.kill()
+    first.wait()
+    wait_for("the end of all", lambda: not any(alive(int(file.read_text())) for file in files))
+
+
+def test_a_child_whose_parent_is_gone_already_does_not_begin(tmp_path):
+    script = tmp_path / "mortal.py"
+    script.write_text(MORTAL.format(path=str(Path(launch.__file__).parents[3])))
+    alone = {**os.environ, "JEPA_PARENT": "1"}
+    assert subprocess.run([sys.executable, str(script), "2"], cwd=tmp_path, env=alone).returncode
+    assert not (tmp_path / "pid2").exists()
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs; one that nobody has waited for is dead."""
+    try:
+        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return False
+
+
 def test_numbers_that_make_no_sense(monkeypatch):
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     with pytest.raises(ConfigError, match="--nproc: found 0, allowed: 1 or more"):

@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
-from jepa.core.config import apply_override, to_yaml
+from jepa.core.config import apply_override, load_run, to_yaml
 from jepa.core.errors import CheckpointError
+from jepa.core.settings import unstructure
 from jepa.core.training.checkpoint import Checkpoint, save
 from jepa.core.training.resume import config_differences
 
@@ -98,6 +99,16 @@ def test_max_steps_counts_where_the_schedules_depend_on_it(tmp_path: Path) -> No
         "train.epochs: null -> 3.0",
         "train.max_steps: 50 -> null",
     ]
+
+
+def test_a_setting_that_is_newer_than_the_checkpoint_had_its_default(tmp_path: Path) -> None:
+    now = unstructure(load_run("image/quickstart"))
+    older = copy.deepcopy(now)
+    del older["model"]["target"]["layers"], older["optim"]["eps"]
+    assert config_differences(saved(tmp_path, older), now) == []
+
+    other = apply_override(now, "optim.eps=1e-3")
+    assert config_differences(saved(tmp_path / "b", older), other) == ["optim.eps: 1e-08 -> 0.001"]
 
 
 def test_a_config_that_is_no_mapping_is_refused(tmp_path: Path) -> None:
