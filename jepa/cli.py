@@ -21,6 +21,7 @@ COMMANDS = (
     "masks",
     "health",
     "report",
+    "ablate",
     "visualize",
     "eval",
     "embed",

@@ -18,6 +18,8 @@ from PIL import Image
 
 import jepa
 from jepa import cli
+from jepa.ablation.plan import plan as plan_sweep
+from jepa.ablation.settings import AblationConfig, load_ablation
 from jepa.core import registry
 from jepa.core.build import build
 from jepa.core.config import RunConfig, layer, load_run, merge, parse_yaml, read_file
@@ -90,6 +92,8 @@ def headers(config: Path) -> list[str]:
 
 
 SHIPPED = sorted((ROOT / "jepa" / "configs").rglob("*.yaml"))
+SWEEPS = [path for path in SHIPPED if path.parent.name == "ablations"]
+RUNS = [path for path in SHIPPED if path not in SWEEPS]
 LINES = [
     *((line, str(s)) for s in SNIPPETS if s.language == "bash" for line in shell_lines(s)),
     *((line, path.name) for path in SHIPPED for line in headers(path)),
@@ -108,6 +112,9 @@ def test_a_command_line_is_understood(command):
     """Arguments parse; the config is sound; parts fit together; steps can be shared out."""
     args = cli.parse(command.arguments)
     if "config" not in args:
+        return
+    if command.arguments[0] == "ablate":
+        plan_sweep(load_ablation(args.config), Path("runs"), args.overrides)
         return
     if any("random_tokens" in text for text in args.overrides):
         pytest.skip("names the README's plugin; test_the_plugin_works runs it")
@@ -129,8 +136,11 @@ def test_make_knows_the_target(target):
 
 @pytest.mark.parametrize("snippet", [s for s in SNIPPETS if s.language == "yaml"], ids=str)
 def test_settings_are_accepted(snippet):
-    """A snippet stands over the quickstart's settings, or is a whole config."""
+    """A snippet stands over the quickstart's settings, or is a whole config or sweep."""
     shown = parse_yaml(snippet.text, str(snippet))
+    if "vary" in shown:
+        plan_sweep(structure(shown, AblationConfig, str(snippet)), Path("runs"))
+        return
     under = {} if "train" in shown else read_file("image/quickstart")[0]
     structure(layer(merge(under, shown)), RunConfig, str(snippet))
 
@@ -139,13 +149,18 @@ def test_settings_are_accepted(snippet):
 def test_a_shipped_config_opens_with_its_command(path):
     commands = [command_of(line, path.name) for line in headers(path)]
     named = [command.arguments for command in commands if command is not None]
-    assert ("train", "--config", f"image/{path.stem}") in [arguments[:3] for arguments in named]
+    first = ("ablate", "--config") if path in SWEEPS else ("train", "--config")
+    name = f"{path.parent.name}/{path.stem}"
+    assert (*first, name) in [arguments[:3] for arguments in named]
 
 
 def test_every_shipped_config_is_listed():
     listed = (ROOT / "docs" / "configuration.md").read_text("utf-8")
-    names = [f"image/{path.stem}" for path in SHIPPED]
+    names = [f"image/{path.stem}" for path in RUNS]
     assert sorted(re.findall(r"^\| `(image/\w+)` ", listed, re.MULTILINE)) == names
+    listed = (ROOT / "docs" / "ablations.md").read_text("utf-8")
+    names = [f"ablations/{path.stem}" for path in SWEEPS]
+    assert sorted(re.findall(r"^\| `(ablations/\w+)` ", listed, re.MULTILINE)) == names
 
 
 def test_every_built_in_part_is_listed():

@@ -45,6 +45,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--train", type=name, metavar="SOURCE", help="samples to fit on [train]")
     parser.add_argument("--test", type=name, metavar="SOURCE", help="samples to score on [test]")
     add_limits(parser)
+    parser.add_argument(
+        "--trained-only",
+        action="store_true",
+        help="score the trained encoder alone, without random init and plain content",
+    )
     parser.add_argument("--seed", type=int, default=0, help="of what protocols draw [0]")
     parser.add_argument("--output", type=folder, metavar="DIR", help="where to write [RUN/eval]")
 
@@ -71,12 +76,15 @@ def run(args: argparse.Namespace) -> int:
 
     from jepa.core.files import write_atomic
     from jepa.core.settings import unstructure
+    from jepa.core.training import launch
     from jepa.core.training.host import tune_host
     from jepa.evaluation.candidates import candidates
     from jepa.evaluation.comparison import compare
     from jepa.evaluation.comparison_table import TABLE_WIDTH, table
     from jepa.evaluation.loading import device_of, find_checkpoint, load_backbone
 
+    launch.die_with_parent()
+    _check(args)
     of_data = [text for text in args.overrides if text.startswith("data.")]
     of_protocols = [text for text in args.overrides if text not in of_data]
     protocols = read_protocols(args.protocol, of_protocols)
@@ -96,6 +104,7 @@ def run(args: argparse.Namespace) -> int:
         train_samples=args.train_samples,
         test_samples=args.test_samples,
         random_inits=args.random_inits,
+        trained_only=args.trained_only,
         cache=output / "features",
     )
     made = {part.name: part.cls(part.config) for part in protocols}
@@ -113,6 +122,13 @@ def run(args: argparse.Namespace) -> int:
         "protocols": {part.name: unstructure(part.config) for part in protocols},
         "train": _told(args.train, splits.train),
         "test": _told(args.test, splits.test),
+        "asked": {
+            "train": args.train,
+            "test": args.test,
+            "train_samples": args.train_samples,
+            "test_samples": args.test_samples,
+            "random_inits": args.random_inits,
+        },
         "seed": args.seed,
         **attrs.asdict(comparison),
     }
@@ -120,6 +136,13 @@ def run(args: argparse.Namespace) -> int:
     write_atomic(path, json.dumps(told, indent=2) + "\n")
     console.print(f"numbers      {path}", soft_wrap=True)
     return 0
+
+
+def _check(args: argparse.Namespace) -> None:
+    from jepa.core.errors import ConfigError
+
+    if args.trained_only and args.random_inits != 1:
+        raise ConfigError("--trained-only leaves random inits out; leave --random-inits out too")
 
 
 def read_protocols(names: Sequence[str], settings: Sequence[str] = ()) -> list[Part]:
@@ -198,6 +221,7 @@ def _file_name(args: argparse.Namespace) -> str:
     checkpoint = args.run_folder.resolve()
     named = checkpoint.name if checkpoint != run_folder_of(args.run_folder) else ""
     special = [named, args.train, args.test, *args.overrides]
+    special += ["--trained-only"] if args.trained_only else []
     stem = "+".join(args.protocol)
     if any(special) or limits != [10000, 2000, 1, 0]:
         told = "\0".join(map(str, [*special, *limits]))

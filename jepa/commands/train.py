@@ -55,9 +55,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Train; 0 when completed, and when interrupted after saving."""
+    launch.die_with_parent()
     if args.nproc is not None and not launch.is_child():
         return launch.launch(args.nproc, sys.argv[1:])
-    launch.die_with_launcher()
     # From here on, so that a signal which comes while modules load or data are listed counts too.
     with StopRequest() as request:
         return _train(args, request)

@@ -69,6 +69,7 @@ def candidates(
     train_samples: int | None,
     test_samples: int | None,
     random_inits: int = 1,
+    trained_only: bool = False,
     cache: Path | None = None,
 ) -> tuple[Candidate, ...]:
     """The trained backbone, random inits, and no network at all, on the same samples.
@@ -83,17 +84,19 @@ def candidates(
         train_samples: at most so many; None: all.
         test_samples: the same.
         random_inits: untrained networks of different seeds; the first has the run's own.
+        trained_only: leave the other candidates out.
         cache: folder for pooled features; None: they are not kept.
     """
     backbone, modality, config = frozen
-    seeds = range(config.train.seed, config.train.seed + random_inits)
+    seeds = range(config.train.seed, config.train.seed + (0 if trained_only else random_inits))
     untrained = {f"{RANDOM} {seed}": random_backbone(config, modality, seed) for seed in seeds}
     networks = {TRAINED: backbone, **untrained}
     grid = backbone.tokenizer.grid_for(modality.spec.shape)
     apart = has_content(backbone.tokenizer, modality)
     grid_of_raw = grid if apart else Grid((1,) * grid.ndim, grid.axes)
     describers = {name: encoded(network, modality, device) for name, network in networks.items()}
-    describers[RAW] = plain(backbone.tokenizer, modality, device)
+    if not trained_only:
+        describers[RAW] = plain(backbone.tokenizer, modality, device)
     origin = _origin(checkpoint, config)
     workers = resolve_workers(config.data.workers)
 
@@ -118,6 +121,8 @@ def candidates(
         network = networks.get(member)
         return None if network is None else _copies(network, frozen, device)
 
+    if trained_only:
+        return (candidate(TRAINED, [TRAINED]),)
     return (
         candidate(TRAINED, [TRAINED]),
         candidate(RANDOM, list(untrained)),

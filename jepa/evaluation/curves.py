@@ -55,7 +55,7 @@ def loss_curve(loss: Curve, lr: Curve, loss_name: str) -> Figure:
     few = "o" if len(loss.steps) < _FEW else None
     upper.plot(*loss, color="#9ecae1", linewidth=0.8, marker=few, label="mean of each log interval")
     upper.plot(
-        loss.steps, _smooth(loss.values), color="#08519c", linewidth=2, marker=few, markersize=3,
+        loss.steps, smooth(loss.values), color="#08519c", linewidth=2, marker=few, markersize=3,
         label="running mean",
     )  # fmt: skip
     upper.set_ylabel(f"training loss ({loss_name})")
@@ -76,7 +76,7 @@ def loss_curve(loss: Curve, lr: Curve, loss_name: str) -> Figure:
     return figure
 
 
-def _smooth(values: np.ndarray) -> np.ndarray:
+def smooth(values: np.ndarray) -> np.ndarray:
     """Centred running mean [n]; near the ends over what is there."""
     half = len(values) // _SMOOTHED
     sums = np.concatenate([[0.0], np.cumsum(values)])

@@ -58,6 +58,19 @@ def test_scores_are_printed_and_written(trained, tmp_path, capsys):
     assert len(list((tmp_path / "features").iterdir())) == 2
 
 
+def test_the_trained_encoder_alone(trained, tmp_path):
+    asked = ["--protocol", "knn", *FEW]
+    assert jepa_eval(str(trained), *asked, "--output", str(tmp_path / "all")) == 0
+    assert jepa_eval(str(trained), *asked, "--trained-only", "--output", str(tmp_path / "one")) == 0
+    every, alone = written(tmp_path / "all"), written(tmp_path / "one")
+    assert alone["rows"] == every["rows"][:1]
+    assert alone["asked"] == every["asked"]
+    names = [next((tmp_path / name).glob("*.json")).name for name in ("all", "one")]
+    assert len(set(names)) == 2  # neither replaces the other
+    with pytest.raises(ConfigError, match="--trained-only leaves random inits out"):
+        jepa_eval(str(trained), *asked, "--trained-only", "--random-inits", "2")
+
+
 def test_other_settings_do_not_replace_a_result(trained, tmp_path):
     for settings in ([], ["k=3"], ["k=4"], ["k=3"]):
         assert (

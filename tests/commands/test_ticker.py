@@ -24,4 +24,4 @@ def test_nothing_done_since_it_went_on_gives_no_rate(monkeypatch, capsys):
 
 
 def test_hours():
-    assert ticker._duration(7384) == "2 h 3 min"
+    assert ticker.duration(7384) == "2 h 3 min"

@@ -1,0 +1,1 @@
+"""Ablations: one thing varied, everything else alike, and what that is worth."""
