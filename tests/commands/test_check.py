@@ -18,7 +18,8 @@ from jepa.core.training import cost
 from jepa.core.training.plan import Plan
 
 CONFIGS = Path(jepa.__file__).parent / "configs"
-SHIPPED = sorted(str(path.relative_to(CONFIGS).with_suffix("")) for path in CONFIGS.rglob("*.yaml"))
+NAMES = (str(path.relative_to(CONFIGS).with_suffix("")) for path in CONFIGS.rglob("*.yaml"))
+SHIPPED = sorted(name for name in NAMES if not name.startswith("ablations/"))
 
 # name: (D, depth, MLP width, patch, channels, side of the grid), (predictor's width, depth)
 KNOWN = {

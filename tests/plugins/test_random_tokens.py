@@ -6,6 +6,7 @@ from collections import Counter
 import pytest
 from sampler_cases import make
 
+from jepa.core.config import load_run
 from jepa.core.errors import ConfigError
 from jepa.core.grid import Grid
 from jepa.core.rng import Rng
@@ -60,3 +61,9 @@ def test_a_greater_ratio_hides_what_a_smaller_one_hides():
 def test_a_ratio_that_leaves_nothing_is_refused(ratio, message):
     with pytest.raises(ConfigError, match=message):
         make("random", GRID, ratio=ratio)
+
+
+@pytest.mark.parametrize("wrong", ["[0.4]", "[0.4, 0.5, 0.6]", ".nan", "often"])
+def test_a_ratio_of_another_form_is_told_the_form(wrong):
+    with pytest.raises(ConfigError, match=r"ratio: found .*allowed: a number or a list of 2"):
+        load_run("image/quickstart", [f"masks=[{{name: random, ratio: {wrong}}}]"])

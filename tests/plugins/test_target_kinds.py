@@ -231,3 +231,12 @@ def test_shared_and_content_targets_move_nothing():
     for updater in (Shared(Shared.Config()), Content(Content.Config())):
         assert updater.update(updater.make_target(online), online, 0.5, ONE) == {}
     assert all(torch.equal(before[name], t) for name, t in online.state_dict().items())
+
+
+def test_content_of_one_value_is_refused_since_normalised_it_is_zero():
+    spec = InputSpec((1, 24), ("t",))
+    tokenizer = PatchTokenizer(PatchTokenizer.Config(size=(1,)), spec=spec, dim=DIM)
+    encoder = ViTEncoder(ViTEncoder.Config(depth=1, heads=2), grid=tokenizer.grid, dim=DIM)
+    backbone = Backbone(tokenizer, encoder, DIM, spec)
+    with pytest.raises(ConfigError, match="found 1 value, allowed: 2 or more"):
+        Content(Content.Config()).make_target(backbone)

@@ -93,7 +93,28 @@ def fixed_masks(
         draw: 0 for those of the fixed batch; others give others.
     """
     views = (
-        sampler.sample(samples, Rng(seed, _STEP + draw, samples, 0, samples, view, 1.0))
+        _of_groups(sampler, Rng(seed, _STEP + draw, samples, 0, samples, view, 1.0))
         for view, sampler in enumerate(samplers)
     )
     return tuple(Masks(*(part.to(device) for part in masks)) for masks in views)
+
+
+def _of_groups(sampler: MaskSampler, rng: Rng) -> Masks:
+    """Masks of all places of `rng`, whose trim groups have lengths of their own: the least of
+    them, by tokens spread over each row."""
+    total = rng.batch_size
+    group = min(sampler.trim_group or total, total)
+    drawn = []
+    for start in range(0, total, group):
+        size = min(group, total - start)
+        drawn.append(sampler.sample(size, attrs.evolve(rng, start=start, batch_size=size)))
+    return Masks(*(_cut(parts) for parts in zip(*drawn, strict=True)))
+
+
+def _cut(parts: Sequence[Tensor]) -> Tensor:
+    """Rows [b, ..., n] of groups, each cut to the shortest n and put together: [B, ..., n]."""
+    keep = min(part.shape[-1] for part in parts)
+    spread = (np.linspace(0, part.shape[-1] - 1, keep).round() for part in parts)
+    return torch.cat(
+        [part[..., torch.from_numpy(at).long()] for part, at in zip(parts, spread, strict=True)]
+    )

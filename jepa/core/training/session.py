@@ -32,6 +32,9 @@ from jepa.core.training.signals import StopRequest
 from jepa.core.training.trainer import Trainer
 from jepa.core.training.watch import Watch
 
+_COUNTED = 20
+"""Steps over the schedule whose masks tell the operations of a sample."""
+
 
 class Prepared(NamedTuple):
     """A run whose parts and data are found to fit, before anything is written."""
@@ -269,7 +272,7 @@ def _watch(
 
 def _utilisation_per_rate(config: RunConfig, world: World, bf16: bool) -> float | None:
     try:
-        flops = cost.count(config).flops_per_sample
+        flops = cost.count(config, steps=_COUNTED).flops_per_sample
     except RuntimeError:
         # A part that reads its tensors trains, but cannot be counted on the meta device.
         return None

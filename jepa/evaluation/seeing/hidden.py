@@ -27,12 +27,13 @@ _VIEW = 0
 def block_sides(sampler: MaskSampler, grid: Grid, seed: int) -> tuple[int, ...]:
     """Sides of a block as large as those that the sampler hides.
 
-    The sampler's own sides where its blocks are boxes; else, in proportion to the grid's.
+    As at the end of training. The sampler's own sides where its blocks are boxes; else, in
+    proportion to the grid's.
 
     Raises:
         SheetError: so large a block leaves no context.
     """
-    target = sampler.sample(1, Rng(seed, 0, 1)).targets[0, 0]  # [T]
+    target = sampler.sample(1, Rng(seed, 0, 1, progress=1.0)).targets[0, 0]  # [T]
     places = grid.coords()[target]
     sides = tuple((places.amax(0) - places.amin(0) + 1).tolist())
     if torch.tensor(sides).prod() != len(target):

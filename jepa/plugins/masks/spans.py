@@ -35,7 +35,8 @@ class Spans(MaskSampler):
     too little even so.
 
     Unions differ in size. So contexts, and targets, are trimmed to the length of the shortest of
-    their `trim_group` by a random subset of the places on the axis.
+    their `trim_group` by a random subset of the places on the axis. One unlucky sample sets the
+    length of its group, so large groups keep far fewer tokens than a sample has.
 
     Raises:
         ConfigError: settings that this grid cannot satisfy, with the numbers that clash.
@@ -43,7 +44,7 @@ class Spans(MaskSampler):
 
     @attrs.frozen(kw_only=True)
     class Config:
-        """Settings; the defaults are WavJEPA's."""
+        """Settings; the defaults are WavJEPA's, but for `trim_group`."""
 
         axis: str | None = None
         """The axis that spans lie on; None: the grid's first."""

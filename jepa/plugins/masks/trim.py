@@ -28,7 +28,7 @@ class Trim(ABC):
 
 
 class Subset(Trim):
-    """A random subset, each as likely as any other: what is left covers the grid as before."""
+    """A random subset, each as likely as any other: no side of the grid is favoured."""
 
     def __init__(self, grid: Grid) -> None:
         self.draws = grid.size

@@ -32,8 +32,9 @@ class Tube(MaskSampler):
     refuses settings of which any size leaves too little even so.
 
     Unions differ in size. So contexts, and targets, are trimmed to the length of the shortest of
-    their `trim_group` by a random subset of whole tubes, which leaves the coverage as it was. (The
-    published code cuts in raster order, which loses the end of the first axis.)
+    their `trim_group` by a random subset of whole tubes, which favours no side. (The published code
+    cuts in raster order, which loses the end of the first axis.) One unlucky sample sets the length
+    of its group, so large groups keep far fewer tokens than a sample has.
 
     Raises:
         ConfigError: settings that this grid cannot satisfy, with the numbers that clash.
@@ -41,7 +42,8 @@ class Tube(MaskSampler):
 
     @attrs.frozen(kw_only=True)
     class Config:
-        """Settings; the defaults are V-JEPA's short-range masks, but for `through`."""
+        """Settings; the defaults are V-JEPA's short-range masks, but for `through` and `trim_group`
+        (24 there, the batch of a process)."""
 
         through: tuple[str, ...] = attrs.field(
             default=(), validator=check("axes, each once", lambda v: len(set(v)) == len(v))

@@ -67,12 +67,18 @@ class Content(TargetUpdater):
         """The content as the online tokenizer cuts it.
 
         Raises:
-            ConfigError: its tokens have no content of their own.
+            ConfigError: its tokens have no content of their own, or one value, which normalised
+                is 0.
         """
         try:
             content = online.tokenizer.raw(torch.zeros(1, *online.spec.shape))
         except JepaError as error:
             raise ConfigError(f"this target needs tokens that do not overlap: {error}") from error
+        if content.shape[-1] < 2:
+            raise ConfigError(
+                "this target normalises the values of each token, found 1 value, allowed: 2 or "
+                "more; make the tokenizer's tokens larger"
+            )
         return ContentTarget(online.tokenizer, content.shape[-1])
 
     def update(

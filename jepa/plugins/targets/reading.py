@@ -25,7 +25,8 @@ class Reading:
 
     Args:
         layers: k; the targets are the average of the last k blocks' outputs.
-        layers_normalise: how each of them is normalised first, where k is above 1.
+        layers_normalise: how each of them is normalised first, where k is above 1. The last block's
+            output has the encoder's final norm already (`Encoder.layers`).
         hide: `output`: the network sees the whole input, and its output is masked. `input`: it
             sees the tokens of one target block alone.
     """
@@ -79,7 +80,7 @@ def _by_token(output: Tensor) -> Tensor:
 
 
 def _by_sequence(output: Tensor) -> Tensor:
-    """Each feature over the tokens of its sample: [b, n, D] -> [b, n, D] (WavJEPA)."""
+    """Each feature over the tokens that are seen: [b, n, D] -> [b, n, D] (WavJEPA); 0 for one."""
     variance, mean = torch.var_mean(output, dim=1, keepdim=True, correction=0)
     return (output - mean) * (variance + _EPS).rsqrt()
 

@@ -68,6 +68,14 @@ def test_blocks_are_as_large_as_those_of_training():
     assert hidden.block_sides(Given([0, 5, 10, 15]), Grid((4, 4), ("y", "x")), 0) == (2, 2)
 
 
+def test_blocks_are_as_large_as_those_of_the_end_of_training():
+    class Grows(MaskSampler):
+        def sample(self, batch_size, rng):
+            return Given([0, 1, 4, 5] if rng.progress == 1 else [0]).sample(batch_size, rng)
+
+    assert hidden.block_sides(Grows(), Grid((4, 4), ("y", "x")), 0) == (2, 2)
+
+
 def test_a_block_that_is_all_leaves_nothing_to_predict_from():
     with pytest.raises(SheetError, match="leaves nothing of the grid 2 x 2"):
         hidden.block_sides(Given([0, 1, 2, 3]), Grid((2, 2), ("y", "x")), 0)
