@@ -65,8 +65,18 @@ if command == "train":
     mark("COMPLETED", steps)
 else:
     answer = json.loads(pathlib.Path("answers.json").read_text())[str(folder)]
+    asked = [words[at + 1] for at, word in enumerate(words) if word == "--protocol"]
+    alone = "--trained-only" in words
+    if variant == "unmeasured" or (variant == "nolinear" and "linear" in asked):
+        sys.exit("jepa: no quantity here")
+    answer["protocols"] = {name: answer["protocols"][name] for name in asked}
+    answer["rows"] = [
+        row for row in answer["rows"]
+        if row["protocol"] in asked and not (alone and row["features"] != "trained")
+    ]
     (folder / "eval").mkdir(exist_ok=True)
-    (folder / "eval" / f"{len(answer['protocols'])}.json").write_text(json.dumps(answer))
+    name = "+".join(asked) + "-alone" * alone
+    (folder / "eval" / f"{name}.json").write_text(json.dumps(answer))
 """
 
 
@@ -85,11 +95,14 @@ def prepare_answers(site: Path, sweep: Sweep) -> None:
 
 
 def answer(run: Run) -> dict:
-    """A result as `jepa eval` writes it."""
-    features = ("trained", "random init", "raw baseline") if run.baselines else ("trained",)
+    """A result as `jepa eval` writes it, with the baselines."""
+    features = ("trained", "random init", "raw baseline")
+    seen = run.samples
     score = {"value": 0.5 + run.seed / 100, "low": 0.4, "high": 0.6}
     return {
         "step": run.steps,
+        "train": {"fingerprint": seen.train if seen else ""},
+        "test": {"fingerprint": seen.test if seen else ""},
         "protocols": {part.name: unstructure(part.config) for part in run.measure},
         "asked": {
             "train": run.evaluate.train,

@@ -88,6 +88,7 @@ BROAD_EXCEPT = {
     ("jepa.core.registry", "_import"): "a stranger's import may raise anything",
     ("jepa.core.training.feed", "work"): "a thread hands on whatever it meets",
     ("jepa.core.files", "_replace"): "cleans up and raises again",
+    ("jepa.ablation.strangers", "strangers"): "a stranger's part fails its own run, not the sweep",
 }
 
 

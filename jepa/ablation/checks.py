@@ -11,6 +11,7 @@ import attrs
 import torch
 
 from jepa.ablation.settings import AblationConfig
+from jepa.ablation.strangers import StrangerError, strangers
 from jepa.ablation.variants import Draft, override
 from jepa.core.build import build
 from jepa.core.config import RunConfig, apply_overrides, flatten, load_run
@@ -44,12 +45,12 @@ class Complaints:
         self, config: AblationConfig, drafts: Sequence[Draft], common: Sequence[str]
     ) -> None:
         self._config, self._drafts, self._common = config, drafts, common
-        self._found: dict[tuple[str, str], set[str]] = {}
+        self._found: dict[tuple[str, str], tuple[Fault, list[Draft]]] = {}
 
     def add(self, draft: Draft, error: ConfigError) -> None:
         """Keep what was found wrong with a variant."""
         for fault in error.faults:
-            self._found.setdefault(self._place(draft, fault), set()).add(draft.variant.label)
+            self._found.setdefault(self._place(draft, fault), (fault, []))[1].append(draft)
 
     @contextlib.contextmanager
     def of(self, draft: Draft) -> Iterator[None]:
@@ -62,17 +63,28 @@ class Complaints:
             self.add(draft, ConfigError(str(error)))
 
     def told(self) -> list[Fault]:
-        """Every fault; what is wrong with all variants and with no value is the base's."""
-        faults = []
-        for (place, message), labels in self._found.items():
-            of_all = len(labels) == len(self._drafts)
-            where = place or (f"base {self._config.base}" if of_all else f"variant {min(labels)}")
-            faults.append(Fault(where, message))
-        return faults
+        """Every fault; what is wrong with all variants is the base's, or that of an override."""
+        return [
+            Fault(where, message)
+            for (place, message), (fault, drafts) in self._found.items()
+            for where in ([place] if place else self._places(fault, drafts))
+        ]
+
+    def _places(self, fault: Fault, drafts: Sequence[Draft]) -> list[str]:
+        """Where a fault lies that names no key of the variants that have it."""
+        if len(drafts) == len(self._drafts):
+            texts = [text for text in self._common if _is_of(fault, text.partition("=")[0])]
+            return [f"overrides '{texts[-1]}'" if texts else f"base {self._config.base}"]
+        if len(self._config.vary) == 1:  # nothing else tells them from those that are sound
+            return [_at(key, draft) for draft in drafts for key in draft.places]
+        return [f"variant {min(draft.variant.label for draft in drafts)}"]
 
     def _place(self, draft: Draft, fault: Fault) -> tuple[str, str]:
+        """Place and message; no place where it is of no key of the sweep's file."""
         if fault.path.strip("'") in self._common:
             return "overrides", str(fault)
+        if fault.path.split(".")[0] == "evaluate":
+            return fault.path, fault.message
         for related in (_is_at, _is_above):
             for key, value in draft.variant.settings.items():
                 if fault.path == f"'{override(key, value)}'":
@@ -93,6 +105,12 @@ def _is_at(path: str, key: str) -> bool:
 def _is_above(path: str, key: str) -> bool:
     """As that of a fault which the key's first steps bring: `mask` of `mask.0`."""
     return path != "" and key.startswith(f"{path}.")
+
+
+def _is_of(fault: Fault, key: str) -> bool:
+    """Whether an override of this key brings a fault; above it stand steps that it misspells."""
+    misspelt = fault.message.startswith("unknown key")
+    return _is_at(fault.path, key) or (misspelt and _is_above(fault.path, key))
 
 
 def check_reserved(config: AblationConfig, common: Sequence[str]) -> list[Fault]:
@@ -141,7 +159,7 @@ def check_parts(config: RunConfig, processes: int) -> None:
         JepaError: parts that do not fit together, or a batch that does not divide.
     """
     # A part that reads its tensors cannot be built so; its own run will say what is wrong.
-    with contextlib.suppress(RuntimeError, TypeError), torch.device("meta"):
+    with contextlib.suppress(StrangerError), strangers(), torch.device("meta"):
         built = build(config)
         Plan(config, 0, processes, config.train.global_batch).check_groups(built.samplers)
 

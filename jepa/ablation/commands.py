@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from jepa.ablation.settings import AblationConfig
+from jepa.ablation.settings import AblationConfig, EvaluateConfig
 from jepa.ablation.variants import override
 from jepa.core.config import RunConfig
 from jepa.core.errors import ConfigError
@@ -33,19 +33,24 @@ def train_command(
 
 
 def eval_command(
-    config: AblationConfig, run: RunConfig, folder: Path, baselines: bool
+    run: RunConfig,
+    folder: Path,
+    protocols: Sequence[Part],
+    measured: EvaluateConfig,
+    *,
+    baselines: bool,
 ) -> tuple[str, ...]:
     """Arguments after `jepa` that measure a trained run.
 
     Args:
-        config: of the sweep.
         run: the run's config.
         folder: of the run.
+        protocols: one or more.
+        measured: the samples.
         baselines: whether random init and raw content are measured too.
     """
-    measured = config.evaluate
     words = ["eval", str(folder)]
-    for part in config.measure:
+    for part in protocols:
         words += ["--protocol", part.name]
     for option, source in (("--train", measured.train), ("--test", measured.test)):
         words += [option, source] if source is not None else []
@@ -54,8 +59,8 @@ def eval_command(
     words += [] if baselines else ["--trained-only"]
     if run.data.root is not None:
         words.append(f"data.root={run.data.root}")
-    one = len(config.measure) == 1
-    for part in config.measure:
+    one = len(protocols) == 1
+    for part in protocols:
         words += [text if one else f"{part.name}.{text}" for text in _settings(part)]
     return tuple(words)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,9 +11,11 @@ import attrs
 import numpy as np
 
 from jepa.ablation.outcome import Outcome
+from jepa.ablation.strangers import strangers
 from jepa.core.config import RunConfig
-from jepa.core.errors import DataError
+from jepa.core.errors import DataError, JepaError
 from jepa.core.health.trace import METRICS_FILE
+from jepa.core.settings import unstructure
 from jepa.core.training import cost
 from jepa.evaluation.curves import read_curve
 
@@ -61,13 +65,29 @@ def expenses(outcomes: Sequence[Outcome]) -> dict[str, Expense]:
 def flops_per_sample(config: RunConfig) -> float | None:
     """Operations that training on one sample takes, at the mean numbers of tokens of the masks.
 
+    They are counted once, however often a sweep asks: its table is written after each run.
+
     Returns:
         None where a part cannot be counted on the meta device.
     """
+    return _counted(_Countable(json.dumps(unstructure(config), default=str), config))
+
+
+@attrs.frozen
+class _Countable:
+    """A config that a cache can find again: by its text."""
+
+    text: str
+    config: RunConfig = attrs.field(eq=False)
+
+
+@functools.lru_cache(maxsize=1024)
+def _counted(asked: _Countable) -> float | None:
     try:
-        return cost.count(config, steps=_STEPS).flops_per_sample
-    except RuntimeError:
-        # As in training: a part that reads its tensors trains, but cannot be counted.
+        with strangers():
+            return cost.count(asked.config, steps=_STEPS).flops_per_sample
+    except JepaError:
+        # A part that reads its tensors trains, but cannot be counted; a broken one fails its run.
         return None
 
 

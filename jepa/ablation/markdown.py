@@ -7,13 +7,9 @@ tell of the machine and its time.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from jepa.ablation import wording
-from jepa.ablation.costs import mean_seconds
-from jepa.ablation.plan import shell
-from jepa.ablation.statistics import Estimate
-from jepa.ablation.summary import Measure, Row
+from jepa.ablation import tables
 from jepa.ablation.telling import Findings
 
 _LEGEND = (
@@ -46,55 +42,24 @@ def cell(text: str) -> str:
 
 
 def _results(found: Findings) -> str:
-    measures = found.summary.measures
-    if not measures:
+    if not found.summary.measures:
         return "No run is done yet."
-    head = ["variant", "seeds"]
-    for measure in measures:
-        head += [cell(wording.title(measure)), "minus reference"]
-    rows = [_row(found, row) for row in found.summary.rows]
-    rows += [
-        [f"*{name}*", "", *(text for m in measures for text in (_baseline(m, of_measure), ""))]
-        for name, of_measure in found.summary.baselines.items()
-        if of_measure
-    ]
-    return _table(head, rows)
+    rows = [[cell(line.label), *_cells(line)] for line in tables.variants(found)]
+    rows += [[f"*{line.label}*", *_cells(line)] for line in tables.baselines(found)]
+    return _table([cell(name) for name in tables.head(found)], rows)
 
 
-def _row(found: Findings, row: Row) -> list[str]:
-    cells = [cell(row.variant.label), found.seeds(row)]
-    for measure in found.summary.measures:
-        standing = row.standings[measure.name]
-        text = wording.score(measure, standing.score)
-        if standing.place == "best":
-            text = f"**{text}**"
-        elif standing.place == "level":
-            text = f"{text} ≈"
-        cells += [text, _difference(found, row, measure)]
-    return cells
-
-
-def _difference(found: Findings, row: Row, measure: Measure) -> str:
-    standing = row.standings[measure.name]
-    if row.variant == found.sweep.reference:
-        return "reference"
-    if standing.to_reference is None:
-        return "-"
-    said = wording.VERDICTS[standing.against_reference]
-    return f"{wording.difference(measure, standing.to_reference)} {said}"
-
-
-def _baseline(measure: Measure, of_measure: Mapping[str, Estimate]) -> str:
-    return wording.baseline(measure, of_measure.get(measure.name))
+def _cells(line: tables.Line) -> list[str]:
+    texts = [line.seeds]
+    for each in line.cells:
+        marked = {"best": f"**{each.score}**", "level": f"{each.score} ≈"}
+        texts.append(marked.get(each.place or "", each.score))
+        texts.append(f"{each.difference} {each.said}".strip())
+    return texts
 
 
 def _costs(found: Findings) -> str:
-    rows = []
-    for variant in found.sweep.variants:
-        first = found.expenses[found.of(variant)[0].run.name]
-        whole = [spent.flops for spent in found.spent(variant)]
-        told = wording.operations(whole[0]) if whole else "-"
-        rows.append([cell(variant.label), wording.operations(first.flops_per_sample), told])
+    rows = [[cell(label), sample, run] for label, sample, run, _ in tables.costs(found)]
     return _table(["variant", "a sample", "a run"], rows)
 
 
@@ -108,25 +73,14 @@ def _not_done(found: Findings) -> list[str]:
 
 
 def _commands(found: Findings) -> str:
-    lines = []
-    for outcome in found.outcomes:
-        run = outcome.run
-        lines += [f"# {' '.join(run.name.split())}", shell(run.train_command)]
-        lines += [shell(run.eval_command), ""]
-    text = "\n".join(lines).rstrip()
+    text = tables.commands(found)
     fence = "`" * max(3, 1 + max((len(ticks) for ticks in re.findall("`+", text)), default=0))
-    return f"{fence}sh\n{text}\n{fence}"
+    return f"{cell(found.place)}\n\n{fence}sh\n{text}\n{fence}"
 
 
 def _times(found: Findings) -> str:
-    rows = [
-        [cell(variant.label), wording.duration(mean_seconds(found.spent(variant)))]
-        for variant in found.sweep.variants
-    ]
-    beside = found.sweep.config.parallel
-    shared = f", {beside} runs at a time" if beside > 1 else ""
-    told = f"Training alone, at each run's median rate{shared}; the mean over seeds."
-    return f"{told}\n\n{_table(['variant', 'a run'], rows)}"
+    rows = [[cell(label), seconds] for label, *_, seconds in tables.costs(found)]
+    return f"{tables.timed(found)}\n\n{_table(['variant', 'a run'], rows)}"
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -6,6 +6,7 @@ folder. Variants with the same masks share their pictures.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 from pathlib import Path
@@ -17,6 +18,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from jepa.ablation.plan import Sweep
+from jepa.ablation.strangers import strangers
 from jepa.core.build import make_backbone, make_modality, make_samplers
 from jepa.core.config import RunConfig
 from jepa.core.coverage import Counts, measure
@@ -37,14 +39,20 @@ _STEPS = 200
 _DPI = 130
 _WIDE = 4.6  # inches of all pictures beside each other
 _ACROSS = 3  # square pictures beside each other
+_MOMENTS = {"as training begins": 0.0, "as training ends": 1.0}
+"""Shares of the schedule at which masks are looked at."""
 
 
 class _Drawn(NamedTuple):
-    """Masks of a run's first step, their statistics, and the inputs [n, H, W, 3] uint8."""
+    """Masks of a run's first step, their statistics, and the inputs [n, H, W, 3] uint8.
+
+    Each view stands below what tells it from the others, such as `masks.1`: nothing where it is
+    alone. One that changes over training stands there twice, as training begins and as it ends.
+    """
 
     pictures: Tensor
     grid: Grid
-    views: list[View]
+    views: dict[str, View]
 
 
 @attrs.frozen(kw_only=True)
@@ -63,7 +71,7 @@ class MasksSheet:
 
 
 def draw_masks_sheets(sweep: Sweep) -> None:
-    """Draw the masks of all variants, of the first step of the first seed.
+    """Draw the masks of all variants, of the first step of the first seed, where nobody has yet.
 
     What a variant's data or masks refuse is told in its place: its run will tell it too.
 
@@ -72,53 +80,66 @@ def draw_masks_sheets(sweep: Sweep) -> None:
     """
     folder = sweep.folder / FOLDER
     folder.mkdir(parents=True, exist_ok=True)
-    told: list[dict[str, Any]] = []
-    for labels, config in _groups(sweep):
-        name = f"{len(told):02d}"
-        entry: dict[str, Any] = {"labels": labels, "pictures": []}
-        try:
-            drawn = _draw(config)
-        except JepaError as error:
-            entry["told"] = [f"No masks: {error}"]
-        else:
-            entry["told"] = [_told(view, place, drawn) for place, view in enumerate(drawn.views)]
-            for kind, figure in (("masks", _strip(drawn)), ("coverage", _maps(drawn))):
-                entry["pictures"].append(f"{name}-{kind}.png")
-                write_atomic(folder / entry["pictures"][-1], _png(figure))
-        told.append(entry)
-    write_atomic(folder / _INDEX, json.dumps(told, indent=2) + "\n")
+    drawn = _index(folder)
+    for key, _, config in _groups(sweep):
+        known = drawn.get(key, {}).get("pictures", [])
+        if not known or not all((folder / name).is_file() for name in known):
+            drawn[key] = _sheet(folder, key, config)
+    write_atomic(folder / _INDEX, json.dumps(drawn, indent=2) + "\n")
 
 
 def masks_sheets(sweep: Sweep) -> list[MasksSheet]:
     """What was drawn of the sweep's variants; empty where nothing was."""
     folder = sweep.folder / FOLDER
-    try:
-        told = json.loads((folder / _INDEX).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return []
-    drawn = {tuple(entry["labels"]): entry for entry in told}
+    drawn = _index(folder)
     return [
         MasksSheet(
             labels=labels,
-            told=tuple(drawn[labels]["told"]),
-            pictures=tuple(folder / name for name in drawn[labels]["pictures"]),
+            told=tuple(drawn[key]["told"]),
+            pictures=tuple(folder / name for name in drawn[key]["pictures"]),
         )
-        for labels, _ in _groups(sweep)
-        if labels in drawn
+        for key, labels, _ in _groups(sweep)
+        if key in drawn
     ]
 
 
-def _groups(sweep: Sweep) -> list[tuple[tuple[str, ...], RunConfig]]:
-    """Labels of the variants that share everything that their masks depend on, and one's config."""
+def _index(folder: Path) -> dict[str, Any]:
+    """What was drawn, by key: `told`, and the names of the `pictures`."""
+    try:
+        found = json.loads((folder / _INDEX).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _sheet(folder: Path, key: str, config: RunConfig) -> dict[str, list[str]]:
+    """Draw the pictures of one kind of masks; gives its entry of the index."""
+    try:
+        with strangers():
+            drawn = _draw(config)
+    except JepaError as error:
+        return {"told": [f"No masks: {error}"], "pictures": []}
+    pictures = []
+    for kind, figure in (("masks", _strip(drawn)), ("coverage", _maps(drawn))):
+        pictures.append(f"{key}-{kind}.png")
+        write_atomic(folder / pictures[-1], _png(figure))
+    told = [_told(name, view, drawn.grid) for name, view in drawn.views.items()]
+    return {"told": told, "pictures": pictures}
+
+
+def _groups(sweep: Sweep) -> list[tuple[str, tuple[str, ...], RunConfig]]:
+    """Everything that masks depend on as a key, the variants that share it, and one's config."""
     groups: dict[str, tuple[list[str], RunConfig]] = {}
     firsts = {run.variant.label: run for run in reversed(sweep.runs)}
     for variant in sweep.variants:
         config = firsts[variant.label].config
         plain = unstructure(config)
-        seen = (plain["masks"], plain["modality"], plain["data"], plain["model"]["tokenizer"])
-        key = json.dumps([*seen, config.train.global_batch, config.train.max_steps], default=str)
+        seen = [plain["masks"], plain["modality"], plain["data"], plain["model"]["tokenizer"]]
+        train = config.train
+        seen += [train.global_batch, train.max_steps, train.seed]
+        key = hashlib.sha256(json.dumps(seen, default=str).encode()).hexdigest()[:12]
         groups.setdefault(key, ([], config))[0].append(variant.label)
-    return [(tuple(labels), config) for labels, config in groups.values()]
+    return [(key, tuple(labels), config) for key, (labels, config) in groups.items()]
 
 
 def _draw(config: RunConfig) -> _Drawn:
@@ -129,14 +150,23 @@ def _draw(config: RunConfig) -> _Drawn:
     samplers = make_samplers(config, grid)
     groups = [min(sampler.trim_group or batch, batch) for sampler in samplers]
     pictures = previews(open_source(config.data, modality), modality, min(_SAMPLES, *groups))
-    views = [
-        View(
-            config.masks[view].name,
-            sampler.sample(group, Rng(seed, 0, group, 0, batch, view)),
-            measure(sampler, grid, seed=seed, steps=_STEPS, global_batch=batch, view=view),
-        )
-        for view, (sampler, group) in enumerate(zip(samplers, groups, strict=True))
-    ]
+    views: dict[str, View] = {}
+    for view, (sampler, group) in enumerate(zip(samplers, groups, strict=True)):
+        name = f"masks.{view}" if len(samplers) > 1 else ""
+        drawn = {
+            moment: sampler.sample(group, Rng(seed, 0, group, 0, batch, view, progress))
+            for moment, progress in _MOMENTS.items()
+        }
+        begin, end = drawn.values()
+        if torch.equal(begin.context, end.context) and torch.equal(begin.targets, end.targets):
+            drawn = {"": begin}
+        for moment, masks in drawn.items():
+            found = measure(
+                sampler, grid, seed=seed, steps=_STEPS, global_batch=batch, view=view,
+                progress=_MOMENTS.get(moment, 0.0),
+            )  # fmt: skip
+            told = ", ".join(filter(None, [name, moment]))
+            views[told] = View(config.masks[view].name, masks, found)
     return _Drawn(pictures, grid, views)
 
 
@@ -152,10 +182,9 @@ def _strip(drawn: _Drawn) -> Figure:
     size = (columns * (wide + 0.1) + 0.3, len(drawn.views) * rows * (high + 0.12))
     figure = Figure(figsize=size, dpi=_DPI, layout="constrained")
     cells = figure.subplots(len(drawn.views) * rows, columns, squeeze=False)
-    for place, view in enumerate(drawn.views):
+    for place, (name, view) in enumerate(drawn.views.items()):
         of_view = cells[place * rows : (place + 1) * rows]
-        if len(drawn.views) > 1:
-            of_view[0, 0].set_ylabel(f"masks.{place}", fontsize=9)
+        of_view[0, 0].set_ylabel(name.replace(", ", "\n"), fontsize=9)
         for axis in of_view.flat[samples:]:
             axis.remove()
         for sample, axis in enumerate(of_view.flat[:samples]):
@@ -174,19 +203,20 @@ def _maps(drawn: _Drawn) -> Figure:
     high = views * rows * (wide * max(ratio, FLATTEST) + 0.7)
     figure = Figure(figsize=(6.8, high), dpi=_DPI, layout="constrained")
     cells = figure.subplots(views * rows, columns, squeeze=False).reshape(views, 2)
-    for place, (view, of_view) in enumerate(zip(drawn.views, cells, strict=True)):
-        named = f"masks.{place}: " if views > 1 else ""
+    for (name, view), of_view in zip(drawn.views.items(), cells, strict=True):
+        named = f"{name}: " if name else ""
         shares = {"context": view.coverage.context, "target": view.coverage.target}
         for axis, (kind, share) in zip(of_view, shares.items(), strict=True):
-            heat_map(figure, axis, share, drawn.grid, ratio, f"{named}how often {kind}")
+            told = f"{named}how often {kind}"
+            heat_map(figure, axis, share, drawn.grid, ratio, told, most=1.0)
     return figure
 
 
-def _told(view: View, place: int, drawn: _Drawn) -> str:
-    found, size = view.coverage, drawn.grid.size
-    of_view = f"masks.{place}, " if len(drawn.views) > 1 else ""
+def _told(name: str, view: View, grid: Grid) -> str:
+    found = view.coverage
+    named = ", ".join(filter(None, [name, view.name]))
     return (
-        f"{of_view}{view.name}: {_counted(found.context_tokens)} of {size} tokens are context; "
+        f"{named}: {_counted(found.context_tokens)} of {grid.size} tokens are context; "
         f"{found.targets} target block{'s' * (found.targets > 1)} of "
         f"{_counted(found.target_tokens)}, together {found.target_share:.0%} of the grid."
     )

@@ -10,9 +10,10 @@ from jepa.ablation import wording
 from jepa.ablation.courses import knn, losses
 from jepa.ablation.figures import course_plot, interval_plot
 from jepa.ablation.masks_sheet import MasksSheet, masks_sheets
+from jepa.ablation.summary import Measure
 from jepa.ablation.telling import Findings
 from jepa.core.settings import unstructure
-from jepa.core.yamlfile import to_yaml
+from jepa.evaluation.comparison import ACCURACY
 from jepa.evaluation.pages import document, picture
 
 _STYLE = """
@@ -43,6 +44,7 @@ _SECTIONS = (
     ("runs", "Runs"),
     ("file", "The sweep's file"),
 )
+_ONLINE = Measure("online k-NN", ACCURACY)
 _NOT_COMPARABLE = ("target", "objective", "regularizers")
 
 
@@ -55,7 +57,7 @@ def page(found: Findings) -> str:
         "masks": _masks(found),
         "cost": parts.costs(found),
         "runs": parts.runs(found),
-        "file": f"<pre>{escape(to_yaml(unstructure(found.sweep.config)))}</pre>",
+        "file": f"<pre>{escape(found.file)}</pre>",
     }
     facts = "".join(
         f"<tr><th>{escape(name)}</th><td>{escape(text)}</td></tr>"
@@ -76,7 +78,8 @@ def _intervals(found: Findings) -> str:
     shown = [
         picture(
             interval_plot(found.sweep, found.summary, measure),
-            f"{wording.title(measure)}: mean and 95% interval of each variant, as in the table.",
+            f"{wording.title(measure)}: mean and 95% interval of each variant, as in the table; "
+            "small dots are seeds.",
         )
         for measure in found.summary.measures
     ]
@@ -90,10 +93,10 @@ def _courses(found: Findings) -> str:
     known = {variant.label: knn(found.of(variant)) for variant in variants}
     shown = []
     if any(lost.values()):
-        png = course_plot(found.sweep, lost, "training loss", smoothed=True)
+        png = course_plot(found.sweep, lost, None)
         shown.append(picture(png, "Training loss of each variant over the samples seen."))
     if any(known.values()):
-        png = course_plot(found.sweep, known, "online k-NN accuracy", smoothed=False)
+        png = course_plot(found.sweep, known, _ONLINE)
         shown.append(picture(png, "Online k-NN accuracy of each variant over the samples seen."))
     if not shown:
         return "<p>No run has kept a metrics.jsonl yet (observer jsonl).</p>"
@@ -132,7 +135,8 @@ def _masks(found: Findings) -> str:
     told = (
         "Masks of the first step over the same inputs. What is veiled is hidden from the encoder; "
         "coloured outlines are targets. The maps show how often each place is context, and target, "
-        "over 200 steps."
+        "over 200 steps, all on one scale. Masks that change over training are shown as it begins "
+        "and as it ends."
     )
     everyone = len(sheets) == 1 and len(sheets[0].labels) == len(found.sweep.variants)
     return (

@@ -5,52 +5,29 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from html import escape
 
-from jepa.ablation import wording
-from jepa.ablation.costs import mean_seconds
+from jepa.ablation import tables
 from jepa.ablation.outcome import Outcome
-from jepa.ablation.plan import shell
-from jepa.ablation.statistics import Estimate
-from jepa.ablation.summary import Measure, Row
 from jepa.ablation.telling import Findings
 
 
 def results(found: Findings) -> str:
     """The table: scores and differences to the reference, baselines below."""
-    measures = found.summary.measures
-    if not measures:
+    if not found.summary.measures:
         return "<p>No run is done yet.</p>"
-    head = ["variant", "seeds"]
-    for measure in measures:
-        head += [escape(wording.title(measure)), "minus reference"]
-    rows = [_line(_row(found, row)) for row in found.summary.rows]
-    for name, of_measure in found.summary.baselines.items():
-        if of_measure:
-            cells = [_label(name), ""]
-            for measure in measures:
-                cells += [_score(wording.baseline(measure, of_measure.get(measure.name))), ""]
-            rows.append(_line(cells, "baseline"))
+    rows = [_line(_cells(line)) for line in tables.variants(found)]
+    rows += [_line(_cells(line), "baseline") for line in tables.baselines(found)]
     legend = (
         "Mean over seeds ± half its 95% interval, with its ends below. Bold: the best mean. "
-        "Differences are paired by seed."
+        "Differences are paired by seed. In the plots small dots are single seeds."
     )
-    return f'{_table(head, rows)}<p class="small">{escape(legend)}</p>'
+    return f'{_table(tables.head(found), rows)}<p class="small">{escape(legend)}</p>'
 
 
 def costs(found: Findings) -> str:
     """Operations, counted, and seconds, measured."""
-    rows = []
-    for variant in found.sweep.variants:
-        first = found.expenses[found.of(variant)[0].run.name]
-        spent = found.spent(variant)
-        whole = wording.operations(spent[0].flops) if spent else "-"
-        seconds = wording.duration(mean_seconds(spent)) if spent else "-"
-        each = wording.operations(first.flops_per_sample)
-        rows.append(_line([_label(variant.label), escape(each), escape(whole), escape(seconds)]))
-    beside = found.sweep.config.parallel
-    shared = f", {beside} runs at a time" if beside > 1 else ""
+    rows = [_line([_label(label), *map(escape, texts)]) for label, *texts in tables.costs(found)]
     told = (
-        "Operations are counted at the mean numbers of tokens of the masks. Time is that of "
-        f"training alone, at each run's median rate{shared}; the mean over seeds."
+        f"Operations are counted at the mean numbers of tokens of the masks. {tables.timed(found)}"
     )
     head = ["variant", "a sample", "a run", "time of a run"]
     return f'{_table(head, rows)}<p class="small">{escape(told)}</p>'
@@ -62,15 +39,10 @@ def runs(found: Findings) -> str:
         _line([_label(o.run.name), _status(o), str(o.step), _label(o.reason)])
         for o in found.outcomes
     ]
-    head = ["run", "status", "step", "reason"]
-    lines = "\n\n".join(
-        f"# {' '.join(o.run.name.split())}\n{shell(o.run.train_command)}\n"
-        f"{shell(o.run.eval_command)}"
-        for o in found.outcomes
-    )
     return (
-        f"{_table(head, rows)}<details><summary>The commands that make each run again</summary>"
-        f"<pre>{escape(lines)}</pre></details>"
+        f"{_table(['run', 'status', 'step', 'reason'], rows)}"
+        "<details><summary>The commands that make each run again</summary>"
+        f"<p>{escape(found.place)}</p><pre>{escape(tables.commands(found))}</pre></details>"
     )
 
 
@@ -79,40 +51,26 @@ def listed(sentences: Iterable[str]) -> str:
     return f"<ul>{''.join(f'<li>{escape(each)}</li>' for each in sentences)}</ul>"
 
 
-def _row(found: Findings, row: Row) -> list[str]:
-    cells = [_label(row.variant.label), found.seeds(row)]
-    for measure in found.summary.measures:
-        standing = row.standings[measure.name]
-        text = wording.score(measure, standing.score)
-        told = wording.PLACES[standing.place] if standing.score is not None else ""
-        if len(found.summary.rows) == 1:
-            told = ""
-        cells += [_score(text, told, standing.place == "best"), _difference(found, row, measure)]
+def _cells(line: tables.Line) -> list[str]:
+    cells = [_label(line.label), line.seeds]
+    for each in line.cells:
+        first, ends = _parted(each.score)
+        best = each.place == "best"
+        score = f'<span class="best">{escape(first)}</span>' if best else escape(first)
+        apart, between = _parted(each.difference)
+        cells.append(score + _small(ends) + _small(each.placed))
+        cells.append(escape(apart) + _small(between) + _small(each.said, each.verdict))
     return cells
 
 
-def _score(text: str, told: str = "", best: bool = False) -> str:
-    """`41.2 ± 1.0`, its ends below, and how it stands beside the best."""
+def _parted(text: str) -> tuple[str, str]:
+    """`41.2 ± 1.0`, and its ends or what else stands in brackets behind it."""
     first, _, rest = text.partition(" (")
-    shown = f'<span class="best">{escape(first)}</span>' if best else escape(first)
-    below = [f"{rest}".replace(")", "")] if rest else []
-    return shown + "".join(
-        f'<span class="small">{escape(line)}</span>' for line in [*below, *filter(None, [told])]
-    )
+    return first, rest.removesuffix(")")
 
 
-def _difference(found: Findings, row: Row, measure: Measure) -> str:
-    if row.variant == found.sweep.reference:
-        return '<span class="small">reference</span>'
-    standing = row.standings[measure.name]
-    difference: Estimate | None = standing.to_reference
-    if difference is None:
-        return "-"
-    first, _, rest = wording.difference(measure, difference).partition(" (")
-    said = wording.VERDICTS[standing.against_reference]
-    ends = f'<span class="small">{escape(rest.rstrip(")"))}</span>' if rest else ""
-    kind = standing.against_reference
-    return f'{escape(first)}{ends}<span class="small {kind}">{escape(said)}</span>'
+def _small(text: str, kind: str = "") -> str:
+    return f'<span class="small {kind}">{escape(text)}</span>' if text else ""
 
 
 def _status(outcome: Outcome) -> str:
@@ -130,7 +88,7 @@ def _line(cells: Sequence[str], kind: str = "") -> str:
 
 
 def _table(head: Sequence[str], rows: Sequence[str]) -> str:
-    heads = "".join(f'<th scope="col">{name}</th>' for name in head)
+    heads = "".join(f'<th scope="col">{escape(name)}</th>' for name in head)
     return (
         f'<div class="scroll"><table><thead><tr>{heads}</tr></thead>'
         f"<tbody>{''.join(rows)}</tbody></table></div>"

@@ -11,13 +11,22 @@ import attrs
 
 from jepa.ablation import checks
 from jepa.ablation.commands import eval_command, train_command
-from jepa.ablation.settings import AblationConfig, EvaluateConfig
+from jepa.ablation.settings import AblationConfig, EvaluateConfig, find_base
 from jepa.ablation.variants import Draft, Variant, draft, slugs
-from jepa.core.config import RunConfig, read_file, to_yaml
+from jepa.core.config import RunConfig
 from jepa.core.errors import ConfigError
 from jepa.core.parts import Part
 
-__all__ = ["Run", "Sweep", "Variant", "plan", "shell"]
+__all__ = ["Run", "Samples", "Sweep", "Variant", "plan", "shell"]
+
+
+@attrs.frozen(kw_only=True)
+class Samples:
+    """Fingerprints of what a run is trained on, and of what protocols fit to and score on."""
+
+    trained: str
+    train: str
+    test: str
 
 
 @attrs.frozen(kw_only=True)
@@ -30,12 +39,12 @@ class Run:
         folder: the run's own, as `jepa train --output` takes it.
         config: of the run.
         steps: optimizer steps that it trains for.
-        baselines: whether it measures the untrained network and the raw content too. They are
-            the same for runs of one seed with the same samples, tokenizer and encoder.
+        baselines: whether it measures the untrained network and the raw content too, where all
+            goes well: the first of those that share them. Where it fails, another one does.
         measure: the protocols.
         evaluate: the samples that are measured on.
         train_command: arguments after `jepa`.
-        eval_command: the same.
+        samples: as they are now; None where nobody looked.
     """
 
     variant: Variant
@@ -47,12 +56,35 @@ class Run:
     measure: tuple[Part, ...]
     evaluate: EvaluateConfig
     train_command: tuple[str, ...]
-    eval_command: tuple[str, ...]
+    samples: Samples | None = None
 
     @property
     def name(self) -> str:
         """For people: `label/seed0`."""
         return f"{self.variant.label}/seed{self.seed}"
+
+    @property
+    def eval_command(self) -> tuple[str, ...]:
+        """Arguments after `jepa` that measure it."""
+        return self.measuring(self.measure, baselines=self.baselines)
+
+    def measuring(self, protocols: Sequence[Part], *, baselines: bool) -> tuple[str, ...]:
+        """Arguments after `jepa` that measure it by these protocols."""
+        return eval_command(self.config, self.folder, protocols, self.evaluate, baselines=baselines)
+
+    @property
+    def start(self) -> tuple[object, ...]:
+        """What its untrained network depends on, besides the seed."""
+        return (*self.content, self.config.model.encoder, self.config.model.dim)
+
+    @property
+    def content(self) -> tuple[object, ...]:
+        """What its raw content depends on: the samples, and how they are cut into tokens."""
+        return self.config.modality, self.config.data, self.config.model.tokenizer
+
+    def shares_baselines(self, other: Run) -> bool:
+        """Whether the untrained network and the raw content of both are the same."""
+        return self.seed == other.seed and self.start == other.start
 
     @property
     def log(self) -> Path:
@@ -104,10 +136,10 @@ def plan(config: AblationConfig, folder: Path, overrides: Sequence[str] = ()) ->
     Raises:
         ConfigError: with every fault at once, each at its place in the sweep's file.
     """
-    read_file(config.base)  # else its absence would be told of every variant
+    config = attrs.evolve(config, base=find_base(config.base))
     common = (*config.overrides, *overrides)
     drafts, faults = draft(config)
-    faults += checks.check_reserved(config, common)
+    reserved = checks.check_reserved(config, common)
     configs = {}
     complaints = checks.Complaints(config, drafts, common)
     for each in drafts:
@@ -115,7 +147,9 @@ def plan(config: AblationConfig, folder: Path, overrides: Sequence[str] = ()) ->
             found = checks.load_variant(config, [*common, *each.texts])
             configs[each.variant.label] = found
             checks.check_parts(found, config.nproc or 1)
-    faults += [*complaints.told(), *checks.twins(drafts, configs)]
+    # What the sweep sets itself makes variants alike, which is not their fault.
+    faults += [*reserved, *complaints.told()]
+    faults += [] if reserved else checks.twins(drafts, configs)
     if not faults:
         sweep = _sweep(config, folder, drafts, configs, common)
         for run in sweep.runs:
@@ -134,28 +168,25 @@ def _sweep(
 ) -> Sweep:
     variants = tuple(each.variant for each in drafts)
     folders = slugs([variant.label for variant in variants])
-    measured: set[str] = set()
-    runs = []
+    runs: list[Run] = []
     for seed in config.seeds:
         for each, slug in zip(drafts, folders, strict=True):
             found = _with_seed(configs[each.variant.label], seed)
-            own, place = _untrained(found), folder / "runs" / slug / f"seed{seed}"
+            place = folder / "runs" / slug / f"seed{seed}"
             texts = [*_from_environment(found, common), *common, *each.texts]
-            runs.append(
-                Run(
-                    variant=each.variant,
-                    seed=seed,
-                    folder=place,
-                    config=found,
-                    steps=found.train.max_steps or 0,
-                    baselines=own not in measured,
-                    measure=config.measure,
-                    evaluate=config.evaluate,
-                    train_command=train_command(config, found, place, texts),
-                    eval_command=eval_command(config, found, place, own not in measured),
-                )
+            run = Run(
+                variant=each.variant,
+                seed=seed,
+                folder=place,
+                config=found,
+                steps=found.train.max_steps or 0,
+                baselines=True,
+                measure=config.measure,
+                evaluate=config.evaluate,
+                train_command=train_command(config, found, place, texts),
             )
-            measured.add(own)
+            first = not any(run.shares_baselines(earlier) for earlier in runs)
+            runs.append(attrs.evolve(run, baselines=first))
     by_label = {variant.label: variant for variant in variants}
     reference = variants[0] if config.reference is None else by_label[config.reference]
     return Sweep(
@@ -165,21 +196,6 @@ def _sweep(
 
 def _with_seed(config: RunConfig, seed: int) -> RunConfig:
     return attrs.evolve(config, train=attrs.evolve(config.train, seed=seed))
-
-
-def _untrained(config: RunConfig) -> str:
-    """Everything that the untrained network and the raw content depend on."""
-    model = config.model
-    return to_yaml(
-        {
-            "modality": config.modality,
-            "data": config.data,
-            "tokenizer": model.tokenizer,
-            "encoder": model.encoder,
-            "dim": model.dim,
-            "seed": config.train.seed,
-        }
-    )
 
 
 def _from_environment(config: RunConfig, common: Sequence[str]) -> list[str]:

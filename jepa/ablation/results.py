@@ -8,15 +8,12 @@ from pathlib import Path
 from jepa.ablation.costs import expenses
 from jepa.ablation.csv_table import csv_table
 from jepa.ablation.markdown import markdown
-from jepa.ablation.masks_sheet import draw_masks_sheets
 from jepa.ablation.outcome import Outcome
 from jepa.ablation.page import page
 from jepa.ablation.plan import Sweep
 from jepa.ablation.summary import summarise
 from jepa.ablation.telling import find
 from jepa.core.files import write_atomic
-
-__all__ = ["draw_masks_sheets", "write_results"]
 
 
 def write_results(sweep: Sweep, outcomes: Sequence[Outcome]) -> list[Path]:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Literal
 
 import attrs
 
-from jepa.core.errors import ConfigError, Fault
+from jepa.core.errors import ConfigError, Fault, one_of
 from jepa.core.settings import FieldError, Part, ProtocolPart, positive, show, structure
-from jepa.core.yamlfile import read_file
+from jepa.core.yamlfile import config_path, read_file, shipped_names
+
+_SWEEPS = "ablations/"
+"""Where shipped sweeps stand among shipped configs: none of them is a base."""
 
 
 def _lists_of_values(_: Any, attribute: Any, value: Any) -> None:
@@ -88,7 +92,7 @@ class AblationConfig:
     """Everything that determines a sweep."""
 
     base: str
-    """Config of every run, as `--config` takes it."""
+    """Config of every run: a path from here or from the sweep's file, or a shipped name."""
     overrides: tuple[str, ...] = ()
     """`key=value` texts for every run."""
     vary: Any = attrs.field(validator=_lists_of_values)
@@ -117,6 +121,31 @@ class AblationConfig:
             raise FieldError("vary", f"{told}; allowed with combine: paired: lists of one length")
 
 
+def find_base(base: str, *beside: Path) -> str:
+    """The base as `jepa train --config` takes it.
+
+    Args:
+        base: a path, or a shipped name.
+        beside: folders in which a path is looked for too.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    for folder in (Path(), *beside):
+        if (folder / base).is_file():
+            return str(folder / base)
+    try:
+        if not base.startswith(_SWEEPS):
+            config_path(base)
+            return base
+    except ConfigError:  # it names all that is shipped, and knows one of the places alone
+        pass
+    places = ", ".join(dict.fromkeys(str(folder.absolute()) for folder in (Path(), *beside)))
+    names = [name for name in shipped_names() if not name.startswith(_SWEEPS)]
+    told = f"no such file in {places}, and no shipped config: {one_of(base, names)}"
+    raise ConfigError(Fault("base", told))
+
+
 def load_ablation(file: str) -> AblationConfig:
     """The settings of a sweep from a file: a path or a shipped name (`ablations/masks`).
 
@@ -124,4 +153,8 @@ def load_ablation(file: str) -> AblationConfig:
         ConfigError: with every fault at once.
     """
     raw, where = read_file(file)
-    return structure(raw, AblationConfig, where)
+    config = structure(raw, AblationConfig, where)
+    try:
+        return attrs.evolve(config, base=find_base(config.base, Path(where).parent))
+    except ConfigError as error:
+        raise ConfigError(error.faults, where) from error

@@ -17,6 +17,8 @@ Verdict = Literal["better", "worse", "open", "unknown"]
 """What a paired difference says. `open`: its interval holds 0. `unknown`: it has no interval."""
 
 _CONFIDENCE = 0.95
+_CLOSE = 1e-9
+"""Share of the greatest value by which floats that should be equal may differ."""
 
 
 @attrs.frozen
@@ -25,7 +27,8 @@ class Estimate:
 
     Args:
         mean: of the values.
-        half: half the width of the 95% interval; None for one seed, which has no interval.
+        half: half the width of the 95% interval; None where there is none: for one seed, and
+            where all seeds gave the same value, whose spread says nothing.
         n: seeds.
     """
 
@@ -45,12 +48,29 @@ class Estimate:
 
 
 def estimate(values: Sequence[float]) -> Estimate | None:
-    """The mean and its 95% interval; None where there are no values."""
+    """The mean and its 95% interval; None where there are no values.
+
+    Scores are multiples of 1 / test samples, so a few seeds may well give the same one by chance.
+    That is no proof of anything: such a mean has no interval, rather than one of no width.
+    """
     n = len(values)
     if n == 0:
         return None
-    half = student(n - 1) * stdev(values) / math.sqrt(n) if n > 1 else None
-    return Estimate(fmean(values), half, n)
+    mean, close = fmean(values), _CLOSE * max(map(abs, values))
+    if abs(mean) <= close:
+        mean = 0.0
+    if n == 1 or max(values) - min(values) <= close:
+        return Estimate(mean, None, n)
+    return Estimate(mean, student(n - 1) * stdev(values) / math.sqrt(n), n)
+
+
+def same(first: float, second: float) -> bool:
+    """Whether two scores or means are equal, but for how they were rounded."""
+    return math.isclose(first, second, rel_tol=_CLOSE)
+
+
+def _minus(first: float, second: float) -> float:
+    return 0.0 if same(first, second) else first - second
 
 
 def paired(values: Mapping[int, float], reference: Mapping[int, float]) -> Estimate | None:
@@ -61,7 +81,7 @@ def paired(values: Mapping[int, float], reference: Mapping[int, float]) -> Estim
         reference: by seed, subtracted.
     """
     common = sorted(values.keys() & reference.keys())
-    return estimate([values[seed] - reference[seed] for seed in common])
+    return estimate([_minus(values[seed], reference[seed]) for seed in common])
 
 
 def verdict(difference: Estimate | None, more_is_better: bool) -> Verdict:

@@ -8,14 +8,13 @@ from typing import Literal
 import attrs
 
 from jepa.ablation.outcome import Outcome, Score
-from jepa.ablation.plan import Sweep, Variant
-from jepa.ablation.statistics import Estimate, Verdict, estimate, paired, verdict
-from jepa.core.config import RunConfig
+from jepa.ablation.plan import Run, Sweep, Variant
+from jepa.ablation.statistics import Estimate, Verdict, estimate, paired, same, verdict
 from jepa.evaluation.candidates import RANDOM, RAW, TRAINED
 from jepa.evaluation.comparison import ACCURACY
 
 Place = Literal["best", "level", "behind", "unknown"]
-"""Beside the best mean: it itself, not told apart from it, worse, or too few seeds to say."""
+"""Beside the best mean: it itself or equal, not told apart, worse, or without an interval."""
 
 Scores = Mapping[int, float]
 """Seed -> score."""
@@ -39,20 +38,24 @@ class Standing:
     """One variant by one measure.
 
     Args:
-        score: over the seeds that are done; None before the first.
+        scores: of the seeds that are done.
+        score: over them; None before the first.
         to_reference: paired difference to the reference; None for itself, or without pairs.
         against_reference: what that difference says.
         to_best: paired difference to the best; None for itself, or without pairs.
         place: what that difference says.
         to_random: paired difference to the untrained network of the same seed; None without.
+        against_random: what that difference says.
     """
 
+    scores: Scores
     score: Estimate | None
     to_reference: Estimate | None
     against_reference: Verdict
     to_best: Estimate | None
     place: Place
     to_random: Estimate | None
+    against_random: Verdict
 
 
 @attrs.frozen(kw_only=True)
@@ -72,20 +75,26 @@ class Summary:
         measures: in the order of the sweep's file; those that no run has yet are left out.
         rows: in the order of the variants.
         baselines: features -> measure -> mean over seeds, of the reference variant.
-        shared: whether every variant has the reference's untrained network and raw content.
+        one_start: whether every variant has the reference's untrained network.
+        one_content: whether every variant has the reference's raw content.
     """
 
     measures: tuple[Measure, ...]
     rows: tuple[Row, ...]
     baselines: Mapping[str, Mapping[str, Estimate]]
-    shared: bool
+    one_start: bool
+    one_content: bool
 
 
 def summarise(sweep: Sweep, outcomes: Sequence[Outcome]) -> Summary:
-    """Means, differences and places, over the runs that are done."""
+    """Means, differences and places, over what is measured.
+
+    A score counts though another protocol failed on the same run.
+    """
     done = [outcome for outcome in outcomes if outcome.status == "done"]
-    measures = _measures(sweep, done)
-    standings = {measure.name: _standings(sweep, done, measure) for measure in measures}
+    scored = [outcome for outcome in outcomes if outcome.scores]
+    measures = _measures(sweep, scored)
+    standings = {measure.name: _standings(sweep, scored, measure) for measure in measures}
     rows = tuple(
         Row(
             variant=variant,
@@ -94,19 +103,19 @@ def summarise(sweep: Sweep, outcomes: Sequence[Outcome]) -> Summary:
         )
         for variant in sweep.variants
     )
-    starts = [_start(run.config) for run in sweep.runs]
     return Summary(
         measures=measures,
         rows=rows,
-        baselines=_baselines(sweep, done, measures),
-        shared=all(start == starts[0] for start in starts),
+        baselines=_baselines(sweep, scored, measures),
+        one_start=all(run.start == sweep.runs[0].start for run in sweep.runs),
+        one_content=all(run.content == sweep.runs[0].content for run in sweep.runs),
     )
 
 
-def _measures(sweep: Sweep, done: Sequence[Outcome]) -> tuple[Measure, ...]:
+def _measures(sweep: Sweep, scored: Sequence[Outcome]) -> tuple[Measure, ...]:
     metrics = {
         name: score.metric
-        for outcome in reversed(done)
+        for outcome in reversed(scored)
         for name, found in outcome.scores.items()
         for score in found.values()
     }
@@ -114,9 +123,9 @@ def _measures(sweep: Sweep, done: Sequence[Outcome]) -> tuple[Measure, ...]:
     return tuple(Measure(name, metrics[name]) for name in asked if name in metrics)
 
 
-def _standings(sweep: Sweep, done: Sequence[Outcome], measure: Measure) -> dict[str, Standing]:
+def _standings(sweep: Sweep, scored: Sequence[Outcome], measure: Measure) -> dict[str, Standing]:
     """How each variant stands by one measure, by label."""
-    scores = {variant.label: _trained(variant, done, measure) for variant in sweep.variants}
+    scores = {variant.label: _trained(variant, scored, measure) for variant in sweep.variants}
     means = {label: found for label, values in scores.items() if (found := _estimate(values))}
     sign = 1 if measure.more_is_better else -1
     best = max(means, key=lambda label: sign * means[label].mean, default=None)
@@ -126,14 +135,18 @@ def _standings(sweep: Sweep, done: Sequence[Outcome], measure: Measure) -> dict[
         label, own = variant.label, scores[variant.label]
         to_reference = None if label == reference else paired(own, scores[reference])
         to_best = None if best is None or label == best else paired(own, scores[best])
-        random = _baseline(variant, done, measure, RANDOM)
+        to_random = paired(own, _baseline(sweep, variant, scored, measure, RANDOM))
+        mean = means.get(label)
+        ties = mean is not None and best is not None and same(mean.mean, means[best].mean)
         standings[label] = Standing(
-            score=means.get(label),
+            scores=own,
+            score=mean,
             to_reference=to_reference,
             against_reference=verdict(to_reference, measure.more_is_better),
             to_best=to_best,
-            place="best" if label == best else _place(to_best, measure),
-            to_random=paired(own, random),
+            place="best" if ties else _place(to_best, measure),
+            to_random=to_random,
+            against_random=verdict(to_random, measure.more_is_better),
         )
     return standings
 
@@ -148,46 +161,44 @@ def _estimate(scores: Scores) -> Estimate | None:
     return estimate([scores[seed] for seed in sorted(scores)])
 
 
-def _trained(variant: Variant, done: Sequence[Outcome], measure: Measure) -> dict[int, float]:
+def _trained(variant: Variant, scored: Sequence[Outcome], measure: Measure) -> dict[int, float]:
     found = {
         outcome.run.seed: _score(outcome, measure, TRAINED)
-        for outcome in done
+        for outcome in scored
         if outcome.run.variant == variant
     }
     return {seed: score.value for seed, score in found.items() if score is not None}
 
 
 def _baselines(
-    sweep: Sweep, done: Sequence[Outcome], measures: Sequence[Measure]
+    sweep: Sweep, scored: Sequence[Outcome], measures: Sequence[Measure]
 ) -> dict[str, dict[str, Estimate]]:
     return {
         features: {
             measure.name: found
             for measure in measures
-            if (found := _estimate(_baseline(sweep.reference, done, measure, features)))
+            if (found := _estimate(_baseline(sweep, sweep.reference, scored, measure, features)))
         }
         for features in (RANDOM, RAW)
     }
 
 
 def _baseline(
-    variant: Variant, done: Sequence[Outcome], measure: Measure, features: str
+    sweep: Sweep, variant: Variant, scored: Sequence[Outcome], measure: Measure, features: str
 ) -> dict[int, float]:
-    """Scores of a baseline of a variant, which another run of the same start may have measured."""
-    starts = [_start(outcome.run.config) for outcome in done if outcome.run.variant == variant]
+    """Scores of a baseline of a variant, which another run that shares it may have measured."""
+
+    def base(run: Run) -> tuple[object, ...]:
+        return run.content if features == RAW else run.start
+
+    own = next(base(run) for run in sweep.runs if run.variant == variant)
     found: dict[int, float] = {}
-    for outcome in done:
+    for outcome in scored:
         score = _score(outcome, measure, features)
-        if score is not None and _start(outcome.run.config) in starts:
+        if score is not None and base(outcome.run) == own:
             found.setdefault(outcome.run.seed, score.value)
     return found
 
 
 def _score(outcome: Outcome, measure: Measure, features: str) -> Score | None:
     return outcome.scores.get(measure.name, {}).get(features)
-
-
-def _start(config: RunConfig) -> tuple[object, ...]:
-    """What an untrained network and the raw content depend on, besides the seed."""
-    model = config.model
-    return config.modality, config.data, model.tokenizer, model.encoder, model.dim

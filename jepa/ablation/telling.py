@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 
 import attrs
 
+from jepa.ablation import facts
 from jepa.ablation.costs import Expense
 from jepa.ablation.machine import machine, version
 from jepa.ablation.notes import notes
 from jepa.ablation.outcome import Outcome
 from jepa.ablation.plan import Sweep, Variant, shell
 from jepa.ablation.summary import Row, Summary
+from jepa.core.settings import unstructure
+from jepa.core.yamlfile import to_yaml
 
 
 @attrs.frozen(kw_only=True)
@@ -27,6 +31,7 @@ class Findings:
         notes: sentences about what can be concluded.
         command: that made this, as a shell takes it.
         where: date, version and machine.
+        folder: from which the command was given, and in which all commands hold.
     """
 
     sweep: Sweep
@@ -36,6 +41,7 @@ class Findings:
     notes: tuple[str, ...]
     command: str
     where: str
+    folder: Path
 
     @property
     def title(self) -> str:
@@ -56,10 +62,28 @@ class Findings:
         return {
             "varied": f"{', '.join(config.vary)}: {len(self.sweep.variants)} variants",
             "base": " ".join((config.base, *config.overrides, *self.sweep.overrides)),
+            "trained on": facts.trained_on(self.sweep),
             "each run": f"{length}; seeds {', '.join(map(str, config.seeds))}",
+            "measured by": facts.measured_by(self.sweep),
+            **facts.measured_on(self.sweep, self.outcomes),
             "reference": self.sweep.reference.label,
             "done": f"{self.done} of {len(self.sweep.runs)} runs",
         }
+
+    @property
+    def file(self) -> str:
+        """The sweep's settings with the overrides of the command line, as YAML."""
+        config = self.sweep.config
+        overrides = (*config.overrides, *self.sweep.overrides)
+        return to_yaml(unstructure(attrs.evolve(config, overrides=overrides)))
+
+    @property
+    def place(self) -> str:
+        """Where the commands hold, and what to change in them."""
+        return (
+            f"Paths are relative to {self.folder}. To make a run anew, change its --output, and "
+            "the folder that jepa eval reads: in those of this sweep all is done already."
+        )
 
     def seeds(self, row: Row) -> str:
         """How many seeds of a variant are done: `3`, or `2 of 3`."""
@@ -90,12 +114,7 @@ def find(
         summary=summary,
         expenses=expenses,
         notes=tuple(notes(sweep, outcomes, summary)),
-        command=_command(sweep),
+        command=shell(sweep.command),
         where=f"{today}; {version()}; {machine()}",
+        folder=Path.cwd(),
     )
-
-
-def _command(sweep: Sweep) -> str:
-    """The command that made the sweep; where none did, what it would look like."""
-    made = ("ablate", "--config", "FILE", "--output", str(sweep.folder), *sweep.overrides)
-    return shell(sweep.command or made)

@@ -5,16 +5,17 @@ from __future__ import annotations
 import itertools
 import json
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import attrs
 
 from jepa.ablation.settings import AblationConfig
-from jepa.core.config import flatten
+from jepa.core.config import RunConfig, flatten
 from jepa.core.errors import Fault
-from jepa.core.settings import show
+from jepa.core.settings import Part, show
 
 _LONGEST = 60
 
@@ -67,8 +68,12 @@ def draft(config: AblationConfig) -> tuple[list[Draft], list[Fault]]:
 
 
 def slugs(labels: Sequence[str]) -> list[str]:
-    """A folder's name for each label: letters, digits, - and _; none twice, in any case."""
-    bare = [re.sub(r"[^A-Za-z0-9_-]+", "-", label).strip("-") or "variant" for label in labels]
+    """A folder's name for each label: letters, digits, - and _; none twice, in any case.
+
+    Letters may be of any script. NFC is one way to write each: some file systems know no other.
+    """
+    plain = [unicodedata.normalize("NFC", label) for label in labels]
+    bare = [re.sub(r"[^\w-]+", "-", label)[:_LONGEST].strip("-") or "variant" for label in plain]
     return _unlike(bare, "-")
 
 
@@ -96,7 +101,7 @@ def _value_names(key: str, values: Sequence[Any], vary: Mapping[str, Any]) -> li
 
     A part is called by its name, and by the settings that tell it from others of that name.
     """
-    if any(isinstance(value, Mapping) for value in values):
+    if _is_of_a_part(key):
         values = [{"name": value} if isinstance(value, str) else value for value in values]
     kinds = [value.get("name") if isinstance(value, Mapping) else None for value in values]
     names = []
@@ -113,6 +118,19 @@ def _value_names(key: str, values: Sequence[Any], vary: Mapping[str, Any]) -> li
         told = [f"{name}={_text(item)}" for name, item in own.items()]
         names.append(" ".join(filter(None, [str(kind or ""), *told])) or _short(key, vary))
     return names
+
+
+def _is_of_a_part(key: str) -> bool:
+    """Whether a dotted key of a run's config stands for a part: `masks.0`, `model.target`."""
+    found: Any = RunConfig
+    for step in key.split("."):
+        if get_origin(found) is tuple:
+            found = get_args(found)[0]
+        elif isinstance(found, type) and attrs.has(found):
+            found = get_type_hints(found, include_extras=True).get(step)
+        else:
+            return False
+    return get_origin(found) is Annotated and get_args(found)[0] is Part
 
 
 def _short(key: str, vary: Mapping[str, Any]) -> str:

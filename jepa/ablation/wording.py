@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from types import MappingProxyType
 
 from jepa.ablation.statistics import Estimate, Verdict
-from jepa.ablation.summary import Measure, Place
+from jepa.ablation.summary import Measure, Place, Standing
 
-VERDICTS: Mapping[Verdict, str] = MappingProxyType(
-    {"better": "better", "worse": "worse", "open": "not told apart", "unknown": "one seed"}
+SAME_SCORE = "the seeds gave the same score"
+SAME_DIFFERENCE = "the seeds gave the same difference"
+_VERDICTS: Mapping[Verdict, str] = MappingProxyType(
+    {"better": "better", "worse": "worse", "open": "not told apart"}
 )
-PLACES: Mapping[Place, str] = MappingProxyType(
-    {
-        "best": "best",
-        "level": "not told apart from the best",
-        "behind": "behind the best",
-        "unknown": "too few seeds to say",
-    }
+_PLACES: Mapping[Place, str] = MappingProxyType(
+    {"best": "best", "level": "not told apart from the best", "behind": "behind the best"}
 )
 _PERCENT = 100.0
 _FINEST = 4  # decimals
@@ -35,24 +33,52 @@ def score(measure: Measure, found: Estimate | None) -> str:
     """`41.2 ± 1.0 (40.2 to 42.2)`, or `41.2` where there is no interval."""
     if found is None:
         return "-"
-    text = value(measure, found)
-    if found.low is not None and found.high is not None:
-        low, high = (shown(measure, end) for end in (found.low, found.high))
-        text += f" ({low} to {high})"
-    return text
+    if found.half is None and found.n > 1:
+        return f"{shown(measure, found.mean)} ({SAME_SCORE})"
+    return baseline(measure, found)
 
 
 def baseline(measure: Measure, found: Estimate | None) -> str:
-    """As `score`; what no seed changes has no interval to tell."""
-    if found is not None and found.half == 0:
-        return shown(measure, found.mean)
-    return score(measure, found)
+    """As `score`; that no seed changes what nobody trained is no news."""
+    if found is None:
+        return "-"
+    text, between = shown(measure, found.mean), ends(measure, found)
+    if found.half is None or between is None:
+        return text
+    low, high = (shown(measure, end) for end in between)
+    return f"{text} ± {shown(measure, found.half)} ({low} to {high})"
 
 
-def value(measure: Measure, found: Estimate) -> str:
-    """`41.2 ± 1.0`, or `41.2` where there is no interval."""
-    text = shown(measure, found.mean)
-    return text if found.half is None else f"{text} ± {shown(measure, found.half)}"
+def ends(measure: Measure, found: Estimate) -> tuple[float, float] | None:
+    """The interval of a score, as far as there are such scores; None where there is none."""
+    if found.low is None or found.high is None:
+        return None
+    low, high = limits(measure)
+    return max(found.low, low), min(found.high, high)
+
+
+def limits(measure: Measure) -> tuple[float, float]:
+    """Between what all scores lie."""
+    return 0.0, 1.0 if measure.more_is_better else math.inf
+
+
+def against_reference(standing: Standing) -> str:
+    """`better`, `worse`, `not told apart`, or why nothing can be said."""
+    said = standing.against_reference
+    return _VERDICTS.get(said) or _unknown(standing.to_reference)
+
+
+def place(standing: Standing) -> str:
+    """How a variant stands beside the best; empty before it has a score."""
+    if standing.score is None:
+        return ""
+    return _PLACES.get(standing.place) or _unknown(standing.to_best)
+
+
+def _unknown(difference: Estimate | None) -> str:
+    if difference is None:
+        return "no common seed"
+    return "one seed" if difference.n == 1 else SAME_DIFFERENCE
 
 
 def shown(measure: Measure, number: float) -> str:
@@ -80,7 +106,7 @@ def apart(measure: Measure, found: Estimate) -> str:
 
 
 def _signed(measure: Measure, *numbers: float) -> list[str]:
-    return [text if text[0] == "-" else f"+{text}" for text in _plain(measure, *numbers)]
+    return [f"+{text}" if float(text) > 0 else text for text in _plain(measure, *numbers)]
 
 
 def _plain(measure: Measure, *numbers: float) -> list[str]:

@@ -76,13 +76,14 @@ def _plan(args: argparse.Namespace) -> Sweep:
 
     from jepa.ablation.plan import plan
     from jepa.ablation.settings import load_ablation
+    from jepa.ablation.sources import with_samples
 
     config = load_ablation(args.config)
     if args.parallel is not None:
         config = attrs.evolve(config, parallel=args.parallel)
     output: Path = args.output or Path("runs") / Path(args.config).stem
     command = ("ablate", "--config", args.config, "--output", str(output), *args.overrides)
-    return attrs.evolve(plan(config, output, args.overrides), command=command)
+    return attrs.evolve(with_samples(plan(config, output, args.overrides)), command=command)
 
 
 def _make(sweep: Sweep, request: StopRequest) -> int:
@@ -95,13 +96,18 @@ def _make(sweep: Sweep, request: StopRequest) -> int:
     def outcomes() -> list[Outcome]:
         return [read_outcome(run) for run in sweep.runs]
 
+    def keep() -> None:
+        try:
+            write_results(sweep, outcomes())
+        except OSError as error:  # other runs go on; the results are written again at the end
+            print(f"jepa: the results are not written: {error}", file=sys.stderr, flush=True)
+
     place = RunFolder(sweep.folder)
     place.lock()
     try:
         place.clear_marks()
         _begin(sweep)
-        watcher = Progress(outcomes(), lambda: write_results(sweep, outcomes()))
-        make_runs(sweep, watcher, request)
+        make_runs(sweep, Progress(outcomes(), keep), request)
         found = outcomes()
         for path in write_results(sweep, found):
             print(f"results      {path}")
@@ -114,7 +120,7 @@ def _begin(sweep: Sweep) -> None:
     """Write down what is made, and draw the masks, before the first run starts."""
     import attrs
 
-    from jepa.ablation.results import draw_masks_sheets
+    from jepa.ablation.masks_sheet import draw_masks_sheets
     from jepa.core.config import to_yaml
     from jepa.core.errors import JepaError
     from jepa.core.files import write_atomic

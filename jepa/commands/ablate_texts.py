@@ -114,7 +114,9 @@ class Progress(Watcher):
             return
         self._looked = time.monotonic()
         self._samples |= {run.name: _samples(run) for run in running}
-        self._ticker.tell(sum(self._samples.values()))
+        # While runs are only measured the numbers stand still.
+        if not all(map(is_trained, running)):
+            self._ticker.tell(sum(self._samples.values()))
 
 
 def _say(line: str) -> None:

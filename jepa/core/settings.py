@@ -119,11 +119,9 @@ def _allowed(tp: Any) -> str:
         return " or ".join(map(_allowed, get_args(tp)))
     if _is_part(tp):
         return "a name, or a mapping with `name`"
-    if _is_sequence(tp):
-        items = get_args(tp)
-        fixed = get_origin(tp) is tuple and items[-1] is not Ellipsis
-        return f"a list of {len(items)}" if fixed else "a list"
-    return "a mapping"
+    if get_origin(tp) is tuple and get_args(tp)[-1] is not Ellipsis:
+        return f"a list of {len(get_args(tp))}"
+    return "a list" if _is_sequence(tp) else "a mapping"
 
 
 def _mismatch(value: Any, tp: Any) -> ConfigError:

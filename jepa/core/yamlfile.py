@@ -51,14 +51,23 @@ def config_path(name: str) -> Path:
     path = Path(name)
     if path.is_file():
         return path
-    shipped = Path(__file__).parents[1] / "configs"
     bare = name.removesuffix(".yaml").removeprefix("configs/")
-    if (shipped / f"{bare}.yaml").is_file():
-        return shipped / f"{bare}.yaml"
+    shipped = _shipped() / f"{bare}.yaml"
+    if shipped.is_file():
+        return shipped
     if path.is_dir():
         raise ConfigError("this is a folder; --config takes a file", name)
-    names = [str(p.relative_to(shipped).with_suffix("")) for p in shipped.rglob("*.yaml")]
-    raise ConfigError(f"no such file, and no shipped config: {one_of(bare, names)}", name)
+    raise ConfigError(f"no such file, and no shipped config: {one_of(bare, shipped_names())}", name)
+
+
+def shipped_names() -> list[str]:
+    """Every shipped config as `--config` names it: `image/vith14`."""
+    folder = _shipped()
+    return [str(p.relative_to(folder).with_suffix("")) for p in folder.rglob("*.yaml")]
+
+
+def _shipped() -> Path:
+    return Path(__file__).parents[1] / "configs"
 
 
 def read_file(name: str) -> tuple[dict[str, Any], str]:

@@ -52,14 +52,18 @@ def _veil(hidden: Bools) -> npt.NDArray[np.float64]:
 
 
 def heat_map(
-    figure: Figure | SubFigure, axes: Axes, share: Tensor, grid: Grid, ratio: float, title: str
+    figure: Figure | SubFigure, axes: Axes, share: Tensor, grid: Grid, ratio: float, title: str,
+    most: float | None = None,
 ) -> None:  # fmt: skip
-    """A heat map of shares [N] that starts at 0, so that what is never picked is black."""
+    """A heat map of shares [N] that starts at 0, so that what is never picked is black.
+
+    It ends at `most`, so that maps can be compared; None: at the greatest share.
+    """
     values = share.numpy()[plane(grid).numpy()]
     rows, cols = values.shape
     image = axes.imshow(
         values, extent=(0, cols, rows, 0), aspect="auto", cmap="magma", vmin=0,
-        vmax=max(float(values.max()), 1e-9),
+        vmax=max(float(values.max()), 1e-9) if most is None else most,
     )  # fmt: skip
     axes.set_box_aspect(max(ratio, FLATTEST))
     axes.set_title(title, fontsize=9)

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import attrs
+
 from jepa.ablation.outcome import Outcome, Score
 from jepa.ablation.plan import Run, Sweep, plan
 from jepa.ablation.settings import AblationConfig
@@ -30,7 +32,9 @@ def sweep(
         "measure": ["knn"],
         **more,
     }
-    return plan(structure(raw, AblationConfig, "the sweep"), folder)
+    made = plan(structure(raw, AblationConfig, "the sweep"), folder)
+    command = ("ablate", "--config", "sweep.yaml", "--output", str(folder))
+    return attrs.evolve(made, command=command)
 
 
 def done(run: Run, metric: str = "accuracy", **features: float) -> Outcome:

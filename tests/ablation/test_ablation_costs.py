@@ -45,6 +45,21 @@ def test_seeds_are_counted_once(tmp_path, monkeypatch):
     assert costs.mean_seconds(list(spent.values())) is None
 
 
+def test_a_sweep_counts_each_variant_once_however_often_it_writes(tmp_path, monkeypatch):
+    made = made_up.sweep(tmp_path, ["a", "b"], seeds=[0, 1], vary={"train.global_batch": [7, 9]})
+    asked = []
+
+    def count(config, steps):
+        asked.append(config.train.global_batch)
+        raise RuntimeError("cannot be counted on the meta device")
+
+    monkeypatch.setattr(costs.cost, "count", count)
+    for _ in range(3):
+        spent = costs.expenses([Outcome(run=run, status="waiting") for run in made.runs])
+    assert asked == [7, 9]
+    assert spent["a/seed0"].flops is None
+
+
 def test_courses_are_over_samples_and_means_over_whole_runs(tmp_path):
     made = made_up.sweep(tmp_path, ["a"], seeds=[0, 1, 2])
     for run, length in zip(made.runs, (4, 4, 2), strict=True):

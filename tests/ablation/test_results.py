@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import re
 
 import attrs
+import fake_jepa
 import made_up
 import pytest
 
@@ -109,7 +111,7 @@ def test_the_markdown_has_the_table(mixed):
     assert table["b"][0] == "2 of 3"
     assert table["b"][1] == "48.5 ± 19.1 (29.4 to 67.6) ≈"
     assert table["b"][2] == "-2.5 (-8.9 to +3.9) not told apart"
-    assert table["c"] == ["1 of 3", "51.0", "+1.0 one seed"]
+    assert table["c"] == ["1 of 3", "**51.0**", "+1.0 one seed"]  # the mean of a, too
     assert table["*random init*"][1] == "31.0 ± 2.5 (28.5 to 33.5)"
     assert table["*raw baseline*"][1] == "35.0"
 
@@ -125,6 +127,43 @@ def test_the_markdown_tells_failed_runs_and_how_to_make_each(mixed):
         assert f"# {run.name}\n{shell(run.train_command)}\n{shell(run.eval_command)}\n" in commands
     assert "| a | 5 s |" in section(text, "Time")
     assert "0.5 s" not in section(text, "Results")
+
+
+def test_the_head_says_what_was_measured_on(tmp_path, monkeypatch):
+    made = made_up.sweep(
+        tmp_path / "sweep", ["a"], seeds=[0, 1], evaluate={"test": "fashion_mnist"}
+    )
+    found = made_up.outcomes(made, {"a": [0.5, 0.6]})
+    monkeypatch.chdir(tmp_path)
+    text = written(made, found)["results.md"]
+    assert "- trained on: fashion" in text
+    assert "- measured by: knn (k=20, " in text
+    assert "- fit on: at most 10,000 samples of the run's own data, split train\n" in text
+    assert "- scored on: at most 2,000 samples of fashion_mnist\n" in text
+    assert f"Paths are relative to {tmp_path}. To make a run anew, change its --output" in (
+        section(text, "Commands")
+    )
+
+    answer = fake_jepa.answer(made.runs[1])
+    for split, used, there in (("train", 9000, 60000), ("test", 1999, 10000)):
+        answer |= {f"{split}_samples": used, split: {"samples": there, "fingerprint": "0"}}
+    folder = made.runs[1].folder / "eval"
+    folder.mkdir(parents=True)
+    (folder / "foreign.json").write_text('{"step": 50, "asked": []}')
+    other = {**answer, "asked": {**answer["asked"], "test": None}, "test_samples": 7}
+    (folder / "another.json").write_text(json.dumps(other))
+    (folder / "knn.json").write_text(json.dumps(answer))
+    text = written(made, found)["results.md"]
+    assert "- fit on: 9,000 of 60,000 samples of the run's own data, split train\n" in text
+    assert "- scored on: 1,999 of 10,000 samples of fashion_mnist\n" in text
+
+
+def test_data_that_varies_is_told_of_each_variant(tmp_path):
+    vary = {"data.split": ["train", "test"]}
+    made = made_up.sweep(tmp_path, ["a", "b"], seeds=[0], vary=vary)
+    text = written(made, made_up.outcomes(made, {"a": [0.5], "b": [0.5]}))["results.md"]
+    told = re.search(r"- trained on: (.*)\n", text)[1]
+    assert re.fullmatch(r"a: fashion\w+, split train; b: fashion\w+, split test", told)
 
 
 def test_nothing_in_a_label_becomes_markdown(tmp_path):

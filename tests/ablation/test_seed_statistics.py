@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from jepa.ablation.statistics import Estimate, estimate, paired, student, verdict
+from jepa.ablation.statistics import Estimate, estimate, paired, same, student, verdict
 
 # Student's 97.5% points as printed in tables.
 TABLE = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262}
@@ -39,6 +39,29 @@ def test_one_seed_has_no_interval_and_none_has_no_mean():
     assert estimate([]) is None
 
 
+@pytest.mark.parametrize("values", [[0.36, 0.36], [0.1 + 0.2, 0.3, 0.3], [0.0, 0.0]])
+def test_seeds_that_agree_by_chance_give_no_interval(values):
+    found = estimate(values)
+    assert (found.half, found.n) == (None, len(values))
+    assert found.mean == pytest.approx(values[0])
+
+
+def test_equal_differences_prove_nothing():
+    # Each is half a percent, but not to the last digit.
+    found = paired({0: 0.015, 1: 0.365}, {0: 0.01, 1: 0.36})
+    assert 0.015 - 0.01 != 0.365 - 0.36
+    assert found.half is None
+    assert verdict(found, more_is_better=True) == "unknown"
+
+
+def test_a_difference_that_is_rounded_away_is_none():
+    found = paired({0: 0.3, 1: 0.1}, {0: 0.1, 1: 0.3})
+    assert found.mean == 0.0
+    assert paired({0: 0.7, 1: 0.1}, {0: 0.6, 1: 0.2}).mean == 0.0
+    assert same(0.1 + 0.2, 0.3)
+    assert not same(0.3001, 0.3)
+
+
 def test_pairs_are_of_the_same_seed():
     # Each seed moves both alike: pairs agree though the scores do not.
     values, reference = {0: 0.50, 1: 0.70, 2: 0.60}, {2: 0.59, 0: 0.48, 1: 0.67, 7: 0.0}
@@ -56,7 +79,7 @@ def test_pairs_are_of_the_same_seed():
         (Estimate(-0.03, 0.02, 3), "worse", "better"),
         (Estimate(0.02, 0.03, 3), "open", "open"),
         (Estimate(-0.02, 0.02, 3), "open", "open"),  # 0 is the end of the interval
-        (Estimate(0.0, 0.0, 2), "open", "open"),
+        (Estimate(0.5, None, 2), "unknown", "unknown"),
         (Estimate(0.3, None, 1), "unknown", "unknown"),
         (None, "unknown", "unknown"),
     ],

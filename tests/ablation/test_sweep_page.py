@@ -8,13 +8,16 @@ import shutil
 import subprocess
 from html.parser import HTMLParser
 
+import attrs
 import made_up
 import pytest
 
 from jepa.ablation import masks_sheet
+from jepa.ablation.masks_sheet import draw_masks_sheets
 from jepa.ablation.outcome import Outcome
 from jepa.ablation.plan import shell
-from jepa.ablation.results import draw_masks_sheets, write_results
+from jepa.ablation.results import write_results
+from jepa.core.yamlfile import parse_yaml
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 EVIL = '<script>alert("1")</script>\n| $\\frac$ __x__'
@@ -57,6 +60,7 @@ def report(tmp_path_factory):
     folder = tmp_path_factory.mktemp("sweep") / "evil"
     masks = {"masks.0": [{"name": "multiblock", "min_keep": n} for n in (4, 5)]}
     made = made_up.sweep(folder, [EVIL, "_hidden"], seeds=[0, 1], vary=masks)
+    made = attrs.evolve(made, overrides=("optim.lr=0.123",))
     found = made_up.outcomes(made, {EVIL: [0.5, 0.6], "_hidden": [0.4, 0.45]})
     last = found[-1].run
     found[-1] = Outcome(run=last, status="failed", reason="<b>no disk</b> & no hope", step=0)
@@ -80,7 +84,11 @@ def test_everything_is_there(report):
         assert shell(run.eval_command) in reader.text
     assert "<b>no disk</b> & no hope" in reader.text
     assert "Losses of these variants cannot be compared: they differ in masks" in reader.text
-    assert "base: image/quickstart" in reader.text
+    text = re.search(r"<pre>(base: .*?)</pre>", path.read_text("utf-8"), re.DOTALL)[1]
+    told = parse_yaml(html.unescape(text), "the page")
+    assert told["base"] == "image/quickstart"
+    assert told["overrides"] == [*made.config.overrides, "optim.lr=0.123"]
+    assert "To make a run anew, change its --output" in reader.text
     assert "random init" in reader.text
     assert {anchor[1:] for anchor in reader.links if anchor.startswith("#")} == set(
         re.findall(r'<section id="(\w+)"', path.read_text("utf-8"))
@@ -111,6 +119,16 @@ def test_variants_of_the_same_masks_and_losses(tmp_path):
     write_results(made, found)
     text = read((tmp_path / "report.html").read_text("utf-8")).text
     assert "All variants share these masks" in text
+
+
+def test_letters_that_the_font_lacks_are_no_warning(tmp_path, recwarn):
+    label = "\u65e5\u672c"
+    made = made_up.sweep(tmp_path, [label, "b"], seeds=[0, 1])
+    found = made_up.outcomes(made, {label: [0.5, 0.6], "b": [0.4, 0.5]})
+    made_up.write_metrics(made.runs[0], [40.0] * 3)
+    write_results(made, found)
+    assert [str(each.message) for each in recwarn] == []
+    assert label in read((tmp_path / "report.html").read_text("utf-8")).text
 
 
 # --- in a browser -------------------------------------------------------------------------------

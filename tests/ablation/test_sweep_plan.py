@@ -90,11 +90,25 @@ def test_labels_are_short_and_unlike():
     assert labels({"optim.lr": [1, 2]}, labels=["slow", "fast"]) == ["slow", "fast"]
 
 
+def test_parts_are_called_by_their_names_however_they_are_given():
+    assert labels({"masks.0": ["multiblock", "random"]}) == ["multiblock", "random"]
+    assert labels({"model.target": ["ema", "online"]}) == ["ema", "online"]
+    assert labels({"optim.lr_scaling": ["none", "linear"]}) == [
+        "lr_scaling none",
+        "lr_scaling linear",
+    ]
+
+
 def test_folders_are_for_every_file_system():
     names = ["a/b", "a b", "A b", "..", "ok_1-x"]
     sweep = planned({"optim.lr": [1, 2, 3, 4, 5]}, labels=names, seeds=[2])
     folders = [run.folder.relative_to("out/runs").as_posix() for run in sweep.runs]
     assert folders == ["a-b/seed2", "a-b-2/seed2", "A-b-3/seed2", "variant/seed2", "ok_1-x/seed2"]
+    others = ["日本 _hide_ *7*", "日本 _hide_ *8*", "e\u0301te\u0301", "🙂", "x" * 300]
+    sweep = planned({"optim.lr": [1, 2, 3, 4, 5]}, labels=others)
+    folders = [run.folder.parent.name for run in sweep.runs]
+    assert folders == ["日本-_hide_-7", "日本-_hide_-8", "\u00e9t\u00e9", "variant", "x" * 60]
+    sweep = planned({"optim.lr": [1, 2, 3, 4, 5]}, labels=names, seeds=[2])
     assert sweep.runs[0].log == Path("out/runs/a-b/seed2.log")
     assert sweep.runs[0].name == "a/b/seed2"
 
@@ -196,16 +210,57 @@ def test_parts_that_do_not_fit_are_met_without_training():
     found = faults({"masks.0.min_keep": [4, 48]})
     assert found.keys() == {"vary.masks.0.min_keep[1]"}
     assert "masks.0" in found["vary.masks.0.min_keep[1]"]
-    assert "which 3 processes" in faults({"optim.lr": [1]}, nproc=3)["base image/quickstart"]
+    found = faults({"optim.lr": [1]}, nproc=3)
+    assert "which 3 processes" in found["overrides 'train.global_batch=8'"]
+
+
+def test_with_one_varied_key_the_place_is_certain():
+    rows = [[], ["vicreg"], ["sigreg"]]
+    found = faults({"model.regularizers": rows}, "train.accumulate=2")
+    assert found.keys() == {"vary.model.regularizers[1]", "vary.model.regularizers[2]"}
+    assert "train.accumulate: found 2" in found["vary.model.regularizers[1]"]
+    assert faults({"model.dim": [16, 17]}).keys() == {"vary.model.dim[1]"}
+    assert faults({"modality.size": [[28, 28], [27, 28]]}).keys() == {"vary.modality.size[1]"}
+    found = faults({"model.regularizers": rows[:2], "optim.lr": [1, 2]}, "train.accumulate=2")
+    assert found.keys() == {"variant regularizers vicreg, lr 1"}
 
 
 def test_faults_of_all_are_the_base_s_or_the_overrides():
     found = faults({"optim.lr": [1, 2]}, "optm.lr=3", "train.log_every", seeds=[0])
     assert "train.log_every: allowed: key=value" in found["overrides"].replace("'", "")
     found = faults({"optim.lr": [1, 2]}, "optm.lr=3")
-    assert "did you mean 'optim'" in found["base image/quickstart"]
-    with pytest.raises(ConfigError, match=r"no shipped config.*did you mean 'image/quickstart'"):
-        planned({"optim.lr": [1]}, base="image/quickstar")
+    assert "did you mean 'optim'" in found["overrides 'optm.lr=3'"]
+    found = faults({"optim.lr": [1, 2]}, overrides=["data.worker=0"])
+    assert "did you mean 'workers'" in found["overrides 'data.worker=0'"]
+
+
+def test_an_absent_base_is_told_with_the_places_that_were_looked_at(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    found = faults({"optim.lr": [1]}, base="image/quickstar")
+    assert found.keys() == {"base"}
+    assert f"no such file in {tmp_path}, and no shipped config: found 'im" in found["base"]
+    assert "did you mean 'image/quickstart'" in found["base"]
+    told = faults({"optim.lr": [1]}, base="ablations/masks")["base"]
+    assert "found 'ablations/masks', allowed: image/cifar10, " in told
+    assert "ablations/" not in told.partition("allowed")[2]
+
+
+def test_a_base_may_stand_beside_the_sweep(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    beside = tmp_path / "sweeps"
+    beside.mkdir()
+    (beside / "own.yaml").write_text(config_path("image/quickstart").read_text())
+    text = "base: own.yaml\nvary: {optim.lr: [1.0e-3]}\nbudget: {samples: 8000}\n"
+    (beside / "sweep.yaml").write_text(text)
+    config = load_ablation("sweeps/sweep.yaml")
+    (run,) = plan(config, Path("out"), TINY).runs
+    args = cli.parse(run.train_command)
+    assert load_run(args.config, args.overrides) == run.config
+    (beside / "own.yaml").rename(tmp_path / "own.yaml")  # as before: from here
+    assert load_ablation("sweeps/sweep.yaml").base == "own.yaml"
+    (tmp_path / "own.yaml").unlink()
+    with pytest.raises(ConfigError, match=rf"sweep.yaml: base: .* {tmp_path}, {beside}, and no"):
+        load_ablation("sweeps/sweep.yaml")
 
 
 def test_keys_that_the_sweep_sets():
@@ -213,6 +268,7 @@ def test_keys_that_the_sweep_sets():
     assert found["vary.train.seed[0]"] == "train.seed is set by the sweep; write `seeds` instead"
     assert "write `budget`" in found["vary.train[0]"]
     assert "write `budget`" in found["overrides 'train.max_steps=3'"]
+    assert faults({"train.seed": [1, 2]}).keys() == {"vary.train.seed[0]", "vary.train.seed[1]"}
 
 
 def test_labels_and_reference_that_do_not_fit():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from pathlib import Path
@@ -62,7 +63,6 @@ def planned(site: Path, *labels: str, **more: object) -> Sweep:
             run,
             folder=Path("out") / run.folder.relative_to("empty"),
             train_command=tuple(w.replace(text, "out", 1) for w in run.train_command),
-            eval_command=tuple(w.replace(text, "out", 1) for w in run.eval_command),
         )
         for run in sweep.runs
     ]
@@ -136,6 +136,105 @@ def test_another_measure_is_measured_and_nothing_is_trained(site, more):
     make(sweep)
     assert called(site) == ["train a/seed0", "eval a/seed0", "eval a/seed0"]
     assert read_outcome(sweep.runs[0]).status == "done"
+
+
+def measured(site: Path) -> list[str]:
+    """`a/seed0 knn+linear`, with `alone` where the baselines are left out, of every eval."""
+    found = []
+    for call in fake_jepa.said(site):
+        argv = call["argv"]
+        if argv[0] == "eval":
+            asked = [argv[at + 1] for at, word in enumerate(argv) if word == "--protocol"]
+            alone = " alone" if "--trained-only" in argv else ""
+            name = Path(argv[1]).relative_to("out/runs").as_posix()
+            found.append(f"{name} {'+'.join(asked)}{alone}")
+    return found
+
+
+def test_protocols_that_are_measured_are_kept_when_others_are_added(site):
+    make(planned(site, "a", "b"))
+    sweep = planned(site, "a", "b", measure=["linear", "knn"])
+    assert [outcome.status for outcome in map(read_outcome, sweep.runs)] == ["stopped"] * 2
+    assert set(read_outcome(sweep.runs[0]).scores) == {"knn"}
+    make(sweep)
+    assert measured(site)[2:] == ["a/seed0 linear", "b/seed0 linear alone"]
+    assert set(read_outcome(sweep.runs[0]).scores["linear"]) == {
+        "trained",
+        "random init",
+        "raw baseline",
+    }
+    make(planned(site, "a", "b", measure=["linear"]))
+    assert len(measured(site)) == 4
+
+
+def test_a_protocol_that_fails_takes_no_other_with_it(site):
+    sweep = planned(site, "nolinear", measure=["linear", "knn"])
+    make(sweep)
+    assert measured(site) == [f"nolinear/seed0 {name}" for name in ("linear+knn", "linear", "knn")]
+    outcome = read_outcome(sweep.runs[0])
+    assert (outcome.status, outcome.reason) == ("failed", "linear: no quantity here")
+    assert set(outcome.scores["knn"]) == {"trained", "random init", "raw baseline"}
+
+
+def features(sweep: Sweep) -> list[int]:
+    """How many features of each run are scored."""
+    return [len(read_outcome(run).scores.get("knn", {})) for run in sweep.runs]
+
+
+@pytest.mark.parametrize("first", ["crashes", "unmeasured"])
+def test_baselines_are_measured_though_the_first_run_fails(site, first):
+    sweep = planned(site, first, "b", "c", seeds=[0, 1])
+    make(sweep)
+    assert features(sweep) == [0, 3, 1, 0, 3, 1]
+    # When it is done at last, nothing is measured twice.
+    for run in sweep.runs:
+        if not features(attrs.evolve(sweep, runs=(run,)))[0]:
+            (run.folder / "eval").mkdir(parents=True, exist_ok=True)
+            (run.folder / "COMPLETED").touch()
+    seen = len(measured(site))
+    make(sweep)
+    assert len(measured(site)) == seen + 2
+    if first == "crashes":
+        assert measured(site)[-1] == "crashes/seed1 knn alone"
+
+
+def test_runs_that_are_done_without_baselines_get_them(site):
+    sweep = planned(site, "a", "b", "c")
+    make(sweep)
+    for path in (sweep.runs[0].folder / "eval").iterdir():
+        path.unlink()
+    (sweep.runs[0].folder / "COMPLETED").unlink()
+    only = attrs.evolve(sweep, runs=sweep.runs[1:])
+    notes = make(only)
+    assert notes.began_runs == []
+    assert measured(site)[3:] == ["b/seed0 knn"]
+    assert features(only) == [3, 1]
+    make(only)
+    assert len(measured(site)) == 4
+
+
+def test_runs_at_the_same_time_do_not_measure_baselines_twice(site):
+    sweep = planned(site, "a", "b", "c", parallel=3)
+    make(sweep)
+    assert sorted(features(sweep)) == [1, 1, 3]
+
+
+@pytest.mark.parametrize("told", ["{torn", "[]", "3", '{"step": 4}', '{"rows": [{}]}'])
+def test_files_that_jepa_eval_did_not_write_are_no_answer(site, told):
+    sweep = planned(site, "a")
+    make(sweep)
+    (sweep.runs[0].folder / "eval" / "0.json").write_text(told)
+    answer = fake_jepa.answer(sweep.runs[0])
+    del answer["rows"]
+    (sweep.runs[0].folder / "eval" / "1.json").write_text(json.dumps(answer))
+    assert read_outcome(sweep.runs[0]).status == "done"
+
+
+def test_a_reason_in_any_script_is_read(site):
+    (run,) = planned(site, "a").runs
+    run.folder.mkdir(parents=True)
+    run.failure.write_bytes("日本\n".encode() + b"\xff")
+    assert read_outcome(run).reason == "日本\n\ufffd"
 
 
 def test_a_run_that_fails_keeps_its_reason_and_stops_nobody(site):

@@ -4,7 +4,7 @@ import pytest
 
 from jepa.ablation import wording
 from jepa.ablation.statistics import Estimate
-from jepa.ablation.summary import Measure
+from jepa.ablation.summary import Measure, Standing
 
 SHARE, ERROR = Measure("knn", "accuracy"), Measure("ridge", "mean absolute error of angle")
 
@@ -19,12 +19,40 @@ def test_accuracy_is_in_percent_and_errors_are_as_they_are():
     assert wording.title(ERROR) == "ridge mean absolute error of angle (less is better)"
 
 
+def standing(score, to_reference=None, said="unknown"):
+    return Standing(
+        scores={}, score=score, to_reference=to_reference, against_reference=said,
+        to_best=to_reference, place="unknown", to_random=None, against_random="unknown",
+    )  # fmt: skip
+
+
+def test_intervals_end_where_scores_end():
+    assert wording.score(SHARE, Estimate(0.9, 0.3, 2)) == "90.0 ± 30.0 (60.0 to 100.0)"
+    assert wording.score(SHARE, Estimate(0.1, 0.3, 2)) == "10.0 ± 30.0 (0.0 to 40.0)"
+    assert wording.score(ERROR, Estimate(1.1, 1.3, 2)) == "1.100 ± 1.300 (0.000 to 2.400)"
+    assert wording.ends(SHARE, Estimate(0.9, 0.3, 2)) == (pytest.approx(0.6), 1.0)
+    assert wording.ends(SHARE, Estimate(0.9, None, 2)) is None
+
+
+def test_what_has_no_interval_says_why():
+    alike = Estimate(0.36, None, 3)
+    assert wording.score(SHARE, alike) == "36.0 (the seeds gave the same score)"
+    assert wording.baseline(SHARE, alike) == "36.0"
+    same = standing(alike, Estimate(0.005, None, 3))
+    assert wording.against_reference(same) == "the seeds gave the same difference"
+    assert wording.place(same) == "the seeds gave the same difference"
+    assert wording.against_reference(standing(alike, Estimate(0.005, None, 1))) == "one seed"
+    assert wording.place(standing(alike)) == "no common seed"
+    assert wording.place(standing(None)) == ""
+    assert wording.against_reference(standing(alike, alike, "open")) == "not told apart"
+
+
 def test_an_end_near_0_does_not_look_like_0():
     assert wording.difference(SHARE, Estimate(0.0102, 0.0100, 2)) == "+1.02 (+0.02 to +2.02)"
     assert wording.difference(SHARE, Estimate(0.03, 0.02, 2)) == "+3.0 (+1.0 to +5.0)"
     assert wording.difference(SHARE, Estimate(-0.03, 0.02, 2)) == "-3.0 (-5.0 to -1.0)"
-    assert wording.difference(SHARE, Estimate(0.0, 0.0, 2)) == "+0.0 (+0.0 to +0.0)"
-    assert wording.difference(SHARE, Estimate(-1e-9, None, 1)) == "+0.0000"
+    assert wording.difference(SHARE, Estimate(0.0, 0.0, 2)) == "0.0 (0.0 to 0.0)"
+    assert wording.difference(SHARE, Estimate(-1e-9, None, 1)) == "0.0000"
 
 
 def test_distances_have_no_sign():

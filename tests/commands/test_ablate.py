@@ -117,7 +117,7 @@ def test_a_sweep_survives_kill_9_and_gives_the_same_table(tmp_path, monkeypatch,
 def site(tmp_path, monkeypatch) -> Path:
     fake_jepa.install(tmp_path)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("jepa.ablation.results.draw_masks_sheets", lambda sweep: None)
+    monkeypatch.setattr("jepa.ablation.masks_sheet.draw_masks_sheets", lambda sweep: None)
     return tmp_path
 
 
@@ -125,9 +125,10 @@ def prepare(site: Path, **more: object) -> list[str]:
     """The command of a sweep whose runs are made by the fake."""
     from jepa.ablation.plan import plan
     from jepa.ablation.settings import load_ablation
+    from jepa.ablation.sources import with_samples
 
     config = written(site, **more)
-    fake_jepa.prepare_answers(site, plan(load_ablation(config), Path("out")))
+    fake_jepa.prepare_answers(site, with_samples(plan(load_ablation(config), Path("out"))))
     return ["ablate", "--config", config, "--output", "out"]
 
 
@@ -144,6 +145,26 @@ def test_a_failed_run_is_a_row_and_the_exit_code(site, capsys):
     assert rows[0]["reason"] == "config: 2 faults; a: wrong; b: wrong"
     assert not Path("out/COMPLETED").exists()
     assert not Path("out/INTERRUPTED").exists()
+
+
+def test_results_that_cannot_be_written_end_no_run(site, capsys, monkeypatch):
+    command = prepare(site)
+    from jepa.ablation import results
+
+    write = results.write_results
+    calls = []
+
+    def refuse_once(sweep, outcomes):
+        calls.append(1)
+        if len(calls) == 1:
+            raise OSError("No space left on device")
+        return write(sweep, outcomes)
+
+    monkeypatch.setattr(results, "write_results", refuse_once)
+    assert cli.main(command) == 0
+    said = capsys.readouterr()
+    assert "jepa: the results are not written: No space left on device" in said.err
+    assert [row["status"] for row in table(Path("out"))] == ["done", "done"]
 
 
 def test_a_signal_saves_and_exits_0(site, capsys, monkeypatch):
