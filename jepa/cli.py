@@ -1,7 +1,7 @@
 """The face of the commands: arguments in, exit code out.
 
-Each command is a module of `jepa.commands` with `HELP`, `configure(parser)` and `run(args)`. Their
-top levels import no torch, so that help answers at once.
+Each command is a module of `jepa.commands` (`_` for `-`) with `HELP`, `configure(parser)` and
+`run(args)`. Their top levels import no torch, so that help answers at once.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ COMMANDS = (
     "embed",
     "neighbors",
     "plugins",
+    "new-plugin",
 )
 """In the order of the help text."""
 
@@ -47,7 +48,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"jepa {jepa.__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     for name in COMMANDS:
-        module = importlib.import_module(f"jepa.commands.{name}")
+        module = importlib.import_module(f"jepa.commands.{name.replace('-', '_')}")
         command = commands.add_parser(name, help=module.HELP, description=module.HELP)
         command.set_defaults(run=module.run, command=command)
         module.configure(command)

@@ -115,6 +115,8 @@ def is_broad(node: ast.AST) -> bool:
 # --- randomness -------------------------------------------------------------------------------
 
 RANDOMNESS = {
+    ("jepa.testing.generators", "states"): "reads states, to see that a part leaves them alone",
+    ("jepa.testing.generators", "stirred"): "draws before, and puts states back after",
     ("jepa.core.build", "seeded"): "initial weights are drawn from torch's generator, restored",
     ("jepa.core.training.trainer", "_backward"): "seeds the device's generator for drop path",
     ("jepa.evaluation.mixing", "drawing"): "seeds drop path and mixtures of a step, restored",
@@ -164,12 +166,13 @@ MODALITY_WORDS = {
 }
 MODALITY_BLIND = (
     *("jepa.core", "jepa.plugins", "jepa.observers", "jepa.evaluation", "jepa.ablation"),
-    "jepa.commands",
+    *("jepa.commands", "jepa.testing"),
 )
 NAMED_WORDS = {
     ("jepa.core.data.arrays", "images"): "files of the idx format are called so",
     ("jepa.observers.tensorboard", "add_image"): "TensorBoard's name for any picture",
     ("jepa.commands.train", "image"): "the help shows the names of shipped configs",
+    ("jepa.commands.new_plugin_texts", "image"): "a shipped config that new parts are tried in",
     ("jepa.evaluation.pages", "image"): "the type of a picture embedded in a page",
     ("jepa.evaluation.masks_drawing", "image"): "matplotlib's name for what imshow draws",
 }

@@ -92,7 +92,7 @@ def test_every_command_is_in_the_help(capsys):
         cli.main(["--help"])
     text = " ".join(capsys.readouterr().out.split())
     for name in cli.COMMANDS:
-        command = importlib.import_module(f"jepa.commands.{name}")
+        command = importlib.import_module(f"jepa.commands.{name.replace('-', '_')}")
         assert f"{name} {command.HELP}" in text
         assert "\n" not in command.HELP
 
@@ -100,7 +100,9 @@ def test_every_command_is_in_the_help(capsys):
 def test_every_command_that_exists_is_listed():
     folder = Path(cli.__file__).parent / "commands"
     found = {
-        path.stem for path in folder.glob("*.py") if "\ndef configure(" in path.read_text("utf-8")
+        path.stem.replace("_", "-")
+        for path in folder.glob("*.py")
+        if "\ndef configure(" in path.read_text("utf-8")
     }
     assert found == set(cli.COMMANDS)
 

@@ -17,7 +17,8 @@ from jepa.core.build import build
 from jepa.core.config import RunConfig, apply_overrides, flatten, load_run
 from jepa.core.errors import ConfigError, Fault, JepaError
 from jepa.core.settings import unstructure
-from jepa.core.training.checkpoint import newest_valid
+from jepa.core.training.checkpoint import Checkpoint, newest_valid
+from jepa.core.training.measuring import unmeasured
 from jepa.core.training.plan import Plan
 from jepa.core.training.resume import config_differences
 
@@ -185,7 +186,7 @@ def check_folder(folder: Path, config: RunConfig) -> list[Fault]:
     """Whether a run may train into its folder, or go on there."""
     try:
         found, _ = newest_valid(folder / "checkpoints")
-        changed = config_differences(found, unstructure(config)) if found else []
+        changed = _differences(found, config) if found else []
     except JepaError as error:
         return [Fault(str(folder), str(error))]
     if found and not changed and found.step > (config.train.max_steps or 0):
@@ -194,3 +195,8 @@ def check_folder(folder: Path, config: RunConfig) -> list[Fault]:
         return []
     told = f"holds a run of another config (step {found.step}): {'; '.join(changed)}"
     return [Fault(str(folder), f"{told}; choose another --output, or remove that folder")]
+
+
+def _differences(found: Checkpoint, config: RunConfig) -> list[str]:
+    """As for resuming; what the plan leaves for the run to measure is no difference."""
+    return config_differences(found, unstructure(config), unmeasured(config))

@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from jepa.core.collective import mean_over_processes, of_first_process
     from jepa.core.data.held_out import HeldOut
     from jepa.core.data.source import Item, Measured, Place, Source
     from jepa.core.errors import (
@@ -35,8 +36,9 @@ if TYPE_CHECKING:
         Tokenizer,
     )
     from jepa.core.modality import Content, Modality
+    from jepa.core.model import Backbone, evaluating, take_targets
     from jepa.core.probing import Batch, Network, Predictions, Protocol, Samples
-    from jepa.core.rng import Rng, SampleRng
+    from jepa.core.rng import Rng, SampleRng, Stream
     from jepa.core.settings import (
         check,
         fraction,
@@ -58,6 +60,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Attentive",
+    "Backbone",
     "Batch",
     "CheckpointError",
     "ConfigError",
@@ -94,21 +97,27 @@ __all__ = [
     "SampleRng",
     "Samples",
     "Source",
+    "Stream",
     "Target",
     "TargetUpdater",
     "Tokenizer",
     "Tokens",
     "TrainingError",
     "check",
+    "evaluating",
     "fraction",
+    "mean_over_processes",
     "non_negative",
+    "of_first_process",
     "positive",
     "positive_all",
     "positive_range",
     "scale_range",
+    "take_targets",
 ]
 
 _MODULES = {
+    "collective": "mean_over_processes of_first_process",
     "data.held_out": "HeldOut",
     "data.source": "Item Measured Place Source",
     "errors": "CheckpointError ConfigError DataError DecodeError JepaError PluginError "
@@ -117,8 +126,9 @@ _MODULES = {
     "interfaces": "Attentive Encoder InputSpec MaskSampler Objective Predictor Regularizer Target "
     "TargetUpdater Tokenizer",
     "modality": "Content Modality",
+    "model": "Backbone evaluating take_targets",
     "probing": "Batch Network Predictions Protocol Samples",
-    "rng": "Rng SampleRng",
+    "rng": "Rng SampleRng Stream",
     "settings": "check fraction non_negative positive positive_all positive_range scale_range",
     "tokens": "Loss Masks Query Tokens",
     "training.observer": "FixedBatch Observer Outcome Record Remark RunView",

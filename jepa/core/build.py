@@ -140,6 +140,13 @@ def build(config: RunConfig) -> Built:
     return Built(modality=modality, grid=grid, samplers=samplers, updater=updater, model=jepa)
 
 
+def with_modality(built: Built, config: RunConfig) -> Built:
+    """The same objects with the modality of a config that differs in measured numbers alone."""
+    modality = make_modality(config)
+    built.model.prepare = modality.device_transform()
+    return attrs.evolve(built, modality=modality)
+
+
 def _named(parts: Sequence[Part]) -> dict[str, Part]:
     """Parts by name; those that share one are numbered: `name_0`, `name_1`."""
     names = [part.plugin.name for part in parts]

@@ -29,10 +29,15 @@ class InputSpec:
     Args:
         shape: [*S] of one input, channels first: (C, H, W), (C, T), (C, T, H, W).
         axes: a name for each axis after the channels.
+        loaded: shape of one input as the loader gives it, before `Modality.device_transform`; by
+            default the same. They differ where a spectrum is made on the device.
     """
 
     shape: tuple[int, ...]
     axes: tuple[str, ...]
+    loaded: tuple[int, ...] = attrs.field(
+        default=attrs.Factory(lambda self: self.shape, takes_self=True)
+    )
 
 
 class Tokenizer(nn.Module, ABC):

@@ -19,6 +19,7 @@ from jepa.evaluation.masks_drawing import FLATTEST, heat_map, outlines, planes, 
 
 _AREA = 2.6  # square inches of one picture
 _WIDEST = 5.0  # inches
+_TITLE = 1.65  # inches that the words above a column take
 
 
 @attrs.frozen
@@ -42,7 +43,7 @@ def draw(pictures: Tensor, grid: Grid, views: list[View], output: Path) -> None:
     samples, height, width = pictures.shape[:3]
     cell_wide = min((_AREA * width / height) ** 0.5, _WIDEST)
     cell_high = max(cell_wide * height / width, 0.5)
-    sheet_wide = (1 + 2 * len(views)) * (cell_wide + 0.1)
+    sheet_wide = (1 + 2 * len(views)) * max(cell_wide + 0.1, _TITLE)
     sheet_high = samples * (cell_high + 0.08) + 0.4
     map_wide = max(1.5 * cell_wide, 2.6)
     maps_wide = map_wide + 1.5  # with its labels and its colour bar

@@ -84,7 +84,7 @@ def test_every_shipped_config_trains_a_step_on_the_meta_device(name: str) -> Non
     plan = Plan(config, 0, config.train.global_batch, 10 * config.train.global_batch)
     with torch.device("meta"):
         built = build(config)
-        inputs = torch.empty(plan.micro, *built.modality.spec.shape)
+        inputs = torch.empty(plan.micro, *built.modality.spec.loaded)
     views = tuple(
         Masks(*(part.to("meta") for part in masks)) for masks in plan.masks(built.samplers, 0, 0)
     )

@@ -79,7 +79,7 @@ def count(config: RunConfig, steps: int = 1) -> Cost:
         )
         for k, m, t in views
     )
-    inputs = torch.empty(_SAMPLES, *built.modality.spec.shape, device="meta")
+    inputs = torch.empty(_SAMPLES, *built.modality.spec.loaded, device="meta")
     prepared = model.prepare(inputs)
     with FlopCounterMode(display=False) as target_flops, alone():
         targets = model.target(prepared, on_meta)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jepa.core.config import RunConfig, differences, flatten, parse_yaml
@@ -28,7 +28,9 @@ how fast the run goes, what it shows and when it gives up. `data.root` may move,
 fingerprint, which is compared apart, says whether the samples are the same."""
 
 
-def config_differences(checkpoint: Checkpoint, plain: Mapping[str, Any]) -> list[str]:
+def config_differences(
+    checkpoint: Checkpoint, plain: Mapping[str, Any], unmeasured: Sequence[str] = ()
+) -> list[str]:
     """The keys in which a config differs from the checkpoint's so that the run could differ.
 
     `train.max_steps` counts only where `train.epochs` is absent: only then do the schedules
@@ -37,6 +39,8 @@ def config_differences(checkpoint: Checkpoint, plain: Mapping[str, Any]) -> list
     Args:
         checkpoint: to go on from.
         plain: the resolved config, as `settings.unstructure` gives it.
+        unmeasured: keys that the run will measure, whatever the checkpoint's holds there (see
+            `measuring.unmeasured`).
 
     Returns:
         A line `key: old -> new` each; empty where the run may go on.
@@ -48,9 +52,9 @@ def config_differences(checkpoint: Checkpoint, plain: Mapping[str, Any]) -> list
     if not isinstance(old, Mapping):
         raise CheckpointError(f"{checkpoint.path / CONFIG_DOCUMENT}: found no mapping")
     before, after = flatten(_completed(old)), flatten(plain)
-    free: tuple[str, ...] = _FREE
+    free: tuple[str, ...] = (*_FREE, *unmeasured)
     if before.get("train.epochs") is not None and after.get("train.epochs") is not None:
-        free = (*_FREE, "train.max_steps")
+        free = (*free, "train.max_steps")
     return differences(_without(before, free), _without(after, free))
 
 

@@ -8,7 +8,9 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
-from jepa.core.build import Built, build
+import attrs
+
+from jepa.core.build import Built, build, with_modality
 from jepa.core.config import RunConfig
 from jepa.core.data.bad_samples import BadSamples
 from jepa.core.data.held_out import held_out
@@ -23,6 +25,7 @@ from jepa.core.training.damage import BAD_SAMPLES
 from jepa.core.training.distributed import World
 from jepa.core.training.fixed import Fixed
 from jepa.core.training.host import tune_host
+from jepa.core.training.measuring import measured
 from jepa.core.training.observer import Outcome, RunView
 from jepa.core.training.plan import Plan
 from jepa.core.training.precision import Precision
@@ -37,7 +40,10 @@ _COUNTED = 20
 
 
 class Prepared(NamedTuple):
-    """A run whose parts and data are found to fit, before anything is written."""
+    """A run whose parts and data are found to fit, before anything is written.
+
+    `plan.config` is the run's config with what was measured on the data.
+    """
 
     built: Built
     source: Source
@@ -57,6 +63,9 @@ def prepare(config: RunConfig, world: World) -> Prepared:
     plan.check_groups(built.samplers)
     # Made for what they refuse: too few samples, a warm-up that never ends.
     _ = plan.schedules, Order(config.train.seed, len(source), plan.global_batch)
+    fitted = measured(config, source, world)
+    if fitted != config:
+        built, plan = with_modality(built, fitted), attrs.evolve(plan, config=fitted)
     return Prepared(built, source, plan)
 
 
@@ -116,6 +125,7 @@ def train(
             )
     tune_host(world.device, config.train.deterministic)
     prepared = prepare(config, world)
+    config = prepared.plan.config
     folder = RunFolder(output)
     try:
         resume = _claim(config, folder, world, prepared, allow_config_change)
