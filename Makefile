@@ -6,11 +6,13 @@
 #   CONSTRAINTS=        newer versions of PyTorch than those the project is tested with
 #   OUTPUT=runs/second  another folder for the quickstart's run
 #   PYTEST_ARGS='-k masks'
+#   PYTEST_WORKERS=0    all tests in one process, as for a debugger
 
 PYTHON ?= python3
 CONSTRAINTS ?= constraints/ci.txt
 OUTPUT ?= runs/quickstart
 PYTEST_ARGS ?=
+PYTEST_WORKERS ?= 2
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -28,7 +30,7 @@ quickstart: $(READY)
 	$(BIN)/jepa report $(OUTPUT)
 
 test: $(READY_DEV)
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile $(PYTEST_ARGS)
 
 check: $(READY_DEV)
 	$(BIN)/ruff check .
