@@ -241,8 +241,9 @@ def test_an_absent_base_is_told_with_the_places_that_were_looked_at(tmp_path, mo
     assert f"no such file in {tmp_path}, and no shipped config: found 'im" in found["base"]
     assert "did you mean 'image/quickstart'" in found["base"]
     told = faults({"optim.lr": [1]}, base="ablations/masks")["base"]
-    assert "found 'ablations/masks', allowed: image/cifar10, " in told
-    assert "ablations/" not in told.partition("allowed")[2]
+    allowed = told.partition("found 'ablations/masks', allowed: ")[2]
+    assert "image/cifar10, " in allowed
+    assert "ablations/" not in allowed
 
 
 def test_a_base_may_stand_beside_the_sweep(tmp_path, monkeypatch):

@@ -262,7 +262,7 @@ def test_no_file_at_all():
     ("text", "asked", "says"),
     [
         ("modality: toy", "image", "modality: found 'toy', but --modality says 'image'"),
-        ("{}", None, "modality: missing; name it here or by --modality: image, toy"),
+        ("{}", None, "modality: missing; name it here or by --modality: audio, image, toy"),
         ("modality: {depth: 3}", None, "modality: missing"),
         ("modality: 3", "toy", "modality: found 3, allowed: a name"),
         ("modality: toyy", None, "modality: no such modality: found 'toyy'"),
