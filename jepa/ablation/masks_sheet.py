@@ -28,7 +28,7 @@ from jepa.core.files import write_atomic
 from jepa.core.grid import Grid
 from jepa.core.rng import Rng
 from jepa.core.settings import unstructure
-from jepa.evaluation.masks_drawing import FLATTEST, heat_map, outlines, planes, show
+from jepa.evaluation.masks_drawing import heat_map, map_ratio, outlines, planes, show
 from jepa.evaluation.masks_figure import View
 from jepa.evaluation.previews import previews
 
@@ -149,7 +149,7 @@ def _draw(config: RunConfig) -> _Drawn:
     seed, batch = config.train.seed, config.train.global_batch
     samplers = make_samplers(config, grid)
     groups = [min(sampler.trim_group or batch, batch) for sampler in samplers]
-    pictures = previews(open_source(config.data, modality), modality, min(_SAMPLES, *groups))
+    pictures = previews(open_source(config.data, modality), modality, min(_SAMPLES, *groups), grid)
     views: dict[str, View] = {}
     for view, (sampler, group) in enumerate(zip(samplers, groups, strict=True)):
         name = f"masks.{view}" if len(samplers) > 1 else ""
@@ -200,7 +200,7 @@ def _maps(drawn: _Drawn) -> Figure:
     views = len(drawn.views)
     # Wide maps lie below each other.
     rows, columns, wide = (1, 2, 2.4) if ratio > 0.5 else (2, 1, 5.4)
-    high = views * rows * (wide * max(ratio, FLATTEST) + 0.7)
+    high = views * rows * (wide * map_ratio(ratio) + 0.7)
     figure = Figure(figsize=(6.8, high), dpi=_DPI, layout="constrained")
     cells = figure.subplots(views * rows, columns, squeeze=False).reshape(views, 2)
     for (name, view), of_view in zip(drawn.views.items(), cells, strict=True):

@@ -12,7 +12,7 @@ from jepa.commands.arguments import add_run_arguments, count, folder, name, run_
 if TYPE_CHECKING:
     from jepa.core.parts import Part
     from jepa.evaluation.candidates import Splits
-    from jepa.evaluation.comparison import Comparison
+    from jepa.evaluation.comparison import Candidate, Comparison
     from jepa.evaluation.loading import Frozen
 
 HELP = "score a trained encoder by a protocol: k-NN, linear, attentive, few labels, fine-tuning"
@@ -112,7 +112,7 @@ def run(args: argparse.Namespace) -> int:
 
     console = Console(highlight=False)
     console.print(f"checkpoint   {checkpoint.path}", soft_wrap=True)
-    for note in _notes(args, splits, comparison):
+    for note in [*_notes(args, splits, comparison), *_notes_on_raw(found)]:
         console.print(note, soft_wrap=True)
     # A terminal may be too narrow: wrapped lines can be read, cut numbers can't.
     Console(highlight=False, width=max(console.width, TABLE_WIDTH)).print(table(comparison))
@@ -209,6 +209,19 @@ def _notes(args: argparse.Namespace, splits: Splits, comparison: Comparison) -> 
             "note         --train and --test are the same samples: scores say nothing about others"
         )
     return notes
+
+
+def _notes_on_raw(found: Sequence[Candidate]) -> list[str]:
+    """That the raw baseline has no tokens to offer, where the networks have several."""
+    from jepa.evaluation.candidates import RAW
+
+    grids = {candidate.name: candidate.train[0].grid for candidate in found}
+    if RAW not in grids or not grids[RAW].size < grids[found[0].name].size:
+        return []
+    return [
+        "note         tokens have no plain content of their own here, so protocols that look at "
+        f"tokens get the whole sample's baseline as the only token of '{RAW}'"
+    ]
 
 
 def _told(text: str | None, source: Any) -> dict[str, str | int]:

@@ -104,7 +104,7 @@ def draw_masks(
     seed, batch = config.train.seed, config.train.global_batch
 
     groups = [min(sampler.trim_group or batch, batch) for sampler in samplers]
-    pictures = previews(open_source(config.data, modality), modality, min(samples, *groups))
+    pictures = previews(open_source(config.data, modality), modality, min(samples, *groups), grid)
     views = []
     for view, (sampler, group) in enumerate(zip(samplers, groups, strict=True)):
         # The masks of the first step, of which the first samples are shown.

@@ -146,11 +146,12 @@ def _cells(
     """One row of the sheet."""
     import torch
 
+    from jepa.core.pictures import pictured
     from jepa.evaluation.neighbour_search import input_of
     from jepa.evaluation.neighbour_sheet import Cell
 
     inputs = [query.picture, *(input_of(searched, embedder, n.row) for n in near)]
-    pictures = embedder.modality.preview(torch.stack(inputs)).cpu()
+    pictures = pictured(embedder.modality, torch.stack(inputs), embedder.grid)
     cells = [
         Cell(picture=pictures[0], head=_class(searched, query.label) or "query", name=query.name)
     ]

@@ -146,6 +146,7 @@ def _draw_pca(frozen: Frozen, source: Source, path: Path, device: torch.device) 
     import torch
 
     from jepa.core.data.loading import evaluation_batches
+    from jepa.core.pictures import pictured
     from jepa.evaluation.features import samples_to_show
     from jepa.evaluation.loading import random_backbone
     from jepa.evaluation.pca import pca_sheet
@@ -166,6 +167,6 @@ def _draw_pca(frozen: Frozen, source: Source, path: Path, device: torch.device) 
     if batch.labels is not None:
         names = [source.classes[label] for label in batch.labels.tolist()]
     grid = backbone.tokenizer.grid_for(prepared.shape[1:])
-    figure = pca_sheet(modality.preview(batch.inputs).cpu(), tokens, grid, tuple(names))
+    figure = pca_sheet(pictured(modality, batch.inputs, grid), tokens, grid, tuple(names))
     figure.savefig(path)
     return path

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
         TargetUpdater,
         Tokenizer,
     )
-    from jepa.core.modality import Content, Modality
+    from jepa.core.modality import Content, Modality, Stretch, Whole, entire, part_of, whole
     from jepa.core.model import Backbone, evaluating, take_targets
     from jepa.core.probing import Batch, Network, Predictions, Protocol, Samples
     from jepa.core.rng import Rng, SampleRng, Stream
@@ -98,22 +98,27 @@ __all__ = [
     "Samples",
     "Source",
     "Stream",
+    "Stretch",
     "Target",
     "TargetUpdater",
     "Tokenizer",
     "Tokens",
     "TrainingError",
+    "Whole",
     "check",
+    "entire",
     "evaluating",
     "fraction",
     "mean_over_processes",
     "non_negative",
     "of_first_process",
+    "part_of",
     "positive",
     "positive_all",
     "positive_range",
     "scale_range",
     "take_targets",
+    "whole",
 ]
 
 _MODULES = {
@@ -125,7 +130,7 @@ _MODULES = {
     "grid": "Grid",
     "interfaces": "Attentive Encoder InputSpec MaskSampler Objective Predictor Regularizer Target "
     "TargetUpdater Tokenizer",
-    "modality": "Content Modality",
+    "modality": "Content Modality Stretch Whole entire part_of whole",
     "model": "Backbone evaluating take_targets",
     "probing": "Batch Network Predictions Protocol Samples",
     "rng": "Rng SampleRng Stream",

@@ -12,6 +12,7 @@ import attrs
 from jepa.core import registry
 from jepa.core.errors import ConfigError, Fault, PluginError
 from jepa.core.overrides import apply_override, apply_overrides, differences, flatten, merge
+from jepa.core.parts import reads_root, stretches_refused
 from jepa.core.settings import (
     EncoderPart,
     FieldError,
@@ -51,6 +52,7 @@ __all__ = [
     "merge",
     "parse_yaml",
     "read_file",
+    "takes_root",
     "to_yaml",
 ]
 
@@ -89,7 +91,7 @@ class DataConfig:
     """Folder for indices; None: JEPA_CACHE, or the user's cache folder."""
 
     def __attrs_post_init__(self) -> None:
-        if self.root is not None and not self.source.cls.takes_root:
+        if self.root is not None and not reads_root(self.source):
             raise FieldError(
                 "root",
                 f"found {show(str(self.root))}, but the source '{self.source.name}' brings its own "
@@ -119,7 +121,12 @@ class OptimConfig:
     """What the learning rates are multiplied by where the global batch is not the reference:
     1, the ratio, or its square root."""
     clip_grad: float | None = attrs.field(default=None, validator=positive)
-    """Greatest norm of the gradient, over all parameters; None: no clipping."""
+    """Greatest norm of the gradient; None: no clipping."""
+    clip_of: Literal["whole", "parts"] = "whole"
+    """Whose norm is clipped: the gradient's over all parameters, or each part's on its own, the
+    encoder with its tokenizer being one and the predictor another (V-JEPA)."""
+    clip_from_epoch: float = attrs.field(default=0.0, validator=non_negative)
+    """Epochs that go by without clipping."""
 
 
 @attrs.frozen(kw_only=True)
@@ -184,6 +191,11 @@ class RunConfig:
         validator=check("each observer once", lambda v: len({part.plugin for part in v}) == len(v)),
     )
 
+    def __attrs_post_init__(self) -> None:
+        refusal = stretches_refused(self.data.source, self.modality.cls)
+        if refusal is not None:
+            raise FieldError("data.source", refusal)
+
 
 def from_environment(raw: Mapping[str, Any]) -> dict[str, Any]:
     """`data.root` from JEPA_DATA where nothing else sets it and the source reads it."""
@@ -191,16 +203,14 @@ def from_environment(raw: Mapping[str, Any]) -> dict[str, Any]:
     data = {} if raw.get("data") is None else raw["data"]
     if not (root and isinstance(data, Mapping) and data.get("root") is None):
         return dict(raw)
-    return {**raw, "data": {**data, "root": root}} if _takes_root(data) else dict(raw)
+    return {**raw, "data": {**data, "root": root}} if takes_root(data.get("source")) else dict(raw)
 
 
-def _takes_root(data: Mapping[str, Any]) -> bool:
-    """Whether the source that the settings name reads `data.root`; unknown ones fail later."""
-    source = data.get("source")
-    name = source.get("name") if isinstance(source, Mapping) else source
+def takes_root(source: Any) -> bool:
+    """Whether the source that plain settings name reads `data.root`; wrong ones fail later."""
     try:
-        return bool(registry.load(registry.find("source", str(name))).takes_root)
-    except PluginError:
+        return reads_root(structure(source, SourcePart))
+    except ConfigError:
         return True
 
 

@@ -7,17 +7,91 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import attrs
 import numpy as np
 from torch import Tensor, nn
 
+from jepa.core.errors import DecodeError
 from jepa.core.interfaces import InputSpec
 from jepa.core.rng import SampleRng
+from jepa.core.validators import fraction
 
 if TYPE_CHECKING:
     from jepa.core.data.source import Source
 
-Content = Path | bytes | np.ndarray
-"""One raw sample as a source gives it: a file, the bytes of a file, or an array."""
+Whole = Path | bytes | np.ndarray
+"""A file or folder, the bytes of a file, or an array."""
+
+
+@attrs.frozen
+class Stretch:
+    """A part of a long sample along its first axis, such as a quarter of a recording.
+
+    Args:
+        content: the sample that it is a part of.
+        begin: where it begins, as a share of the sample's length.
+        end: where it ends. An end before the beginning: the part is read backwards.
+    """
+
+    content: Whole
+    begin: float = attrs.field(default=0.0, validator=fraction)
+    end: float = attrs.field(default=1.0, validator=fraction)
+
+    def __attrs_post_init__(self) -> None:
+        if self.begin == self.end:
+            raise ValueError(f"a stretch from {self.begin:g} to {self.end:g} holds nothing")
+
+    @property
+    def backwards(self) -> bool:
+        """Whether the part is read from its end to its beginning."""
+        return self.end < self.begin
+
+    def span(self, length: int) -> range:
+        """Which of `length` places the part holds, in the order in which they are read.
+
+        Parts that meet share no place and leave none out, but a part that is shorter than a place
+        holds one all the same.
+        """
+        low, high = sorted((self.begin, self.end))
+        first = min(round(low * length), length - 1)
+        behind = max(round(high * length), first + 1)
+        return range(behind - 1, first - 1, -1) if self.backwards else range(first, behind)
+
+
+Content = Whole | Stretch
+"""One raw sample as a source gives it."""
+
+
+def whole(content: Content) -> Whole:
+    """The sample that content is, or is a part of."""
+    return content.content if isinstance(content, Stretch) else content
+
+
+def part_of(content: Content, begin: float, end: float) -> Stretch:
+    """A part of content, in shares of what that holds; an end before the beginning turns it about.
+
+    Args:
+        content: may be a part already, and may be read backwards.
+        begin: where it begins, from 0 to 1.
+        end: where it ends.
+    """
+    if not isinstance(content, Stretch):
+        return Stretch(content, begin, end)
+    held = content.end - content.begin
+    # A sum of shares may miss 1 by a rounding.
+    shares = (min(max(content.begin + share * held, 0.0), 1.0) for share in (begin, end))
+    return Stretch(content.content, *shares)
+
+
+def entire(content: Content) -> Whole:
+    """Content for a modality that takes no stretches.
+
+    Raises:
+        DecodeError: it is a stretch.
+    """
+    if isinstance(content, Stretch):
+        raise DecodeError("found a stretch of a sample, allowed: whole samples")
+    return content
 
 
 class Modality(ABC):
@@ -35,6 +109,9 @@ class Modality(ABC):
     measures: ClassVar[tuple[str, ...]] = ()
     """Names of numbers in `Config` that `fit` measures where they are None, such as a mean. `spec`
     does not depend on them, and a modality that was not fitted works too."""
+
+    takes_stretches: ClassVar[bool] = False
+    """Whether content may be a `Stretch`. Where not, sources that give them are refused."""
 
     @classmethod
     def fit(cls, config: Any, source: Source) -> Any:
@@ -81,7 +158,10 @@ class Modality(ABC):
     def preview(self, inputs: Tensor) -> Tensor:
         """Pictures for people: inputs as the loader gives them -> uint8 [B, H, W, 3].
 
-        The picture is aligned with the grid: grid axes map linearly onto (H, W).
+        The picture is aligned with the grid: grid axes map linearly onto (H, W). Of more than two
+        axes the last two do, and slices of the earlier ones, one for each place of the input along
+        them, stand side by side in their order. `jepa.core.pictures.pictured` leaves out those that
+        have no token of their own.
         """
 
     @abstractmethod

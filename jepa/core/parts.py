@@ -62,6 +62,31 @@ def plain(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
+def reads_root(source: Part) -> bool:
+    """Whether a source, and each that its settings name, reads `data.root`."""
+    return all(part.cls.takes_root for part in _sources(source))
+
+
+def stretches_refused(source: Part, modality: type[Any]) -> str | None:
+    """Why a source does not suit a modality, or None.
+
+    Args:
+        source: as a config names it.
+        modality: the modality's class.
+    """
+    givers = [part.name for part in _sources(source) if part.cls.gives_stretches]
+    if not givers or modality.takes_stretches:
+        return None
+    return (
+        f"found '{givers[0]}', which gives stretches of samples, but the modality takes whole "
+        "samples alone"
+    )
+
+
+def _sources(source: Part) -> list[Part]:
+    return [part for part in parts(source) if part.kind == "source"]
+
+
 def parts(config: Any) -> list[Part]:
     """Every part that a typed config names, at any depth."""
     if isinstance(config, Part):

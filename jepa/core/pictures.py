@@ -6,7 +6,9 @@ the same picture enlarged.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from einops import rearrange, repeat
@@ -14,6 +16,9 @@ from torch import Tensor
 
 from jepa.core.grid import Grid
 from jepa.core.tokens import Masks
+
+if TYPE_CHECKING:
+    from jepa.core.modality import Modality
 
 _LONG_SIDE = 128
 _UNDER_TINT = 0.4
@@ -32,6 +37,28 @@ _PALETTE = (
     (213, 94, 0),
     (204, 121, 167),
 )
+
+
+def pictured(modality: Modality, inputs: Tensor, grid: Grid) -> Tensor:
+    """Pictures of inputs that lie on `plane(grid)`: uint8 [B, H, W, 3] on the CPU.
+
+    A preview has a slice for each place of an input along the axes before the last two, and a token
+    may span several places. Of these the first slice is kept, so that a token has one.
+
+    Args:
+        modality: shows the inputs.
+        inputs: as the loader gives them, [B, *S].
+        grid: of the tokens.
+    """
+    pictures = modality.preview(inputs).cpu()
+    places, tokens = modality.spec.shape[1:-2], grid.shape[:-2]
+    if not tokens or len(places) != len(tokens) or pictures.shape[2] % math.prod(places):
+        return pictures
+    slices = rearrange(pictures, "b h (n w) c -> n b h w c", n=math.prod(places))
+    number = torch.arange(math.prod(places)).reshape(places)
+    for axis, (place, token) in enumerate(zip(places, tokens, strict=True)):
+        number = number.index_select(axis, torch.arange(token) * place // token)
+    return rearrange(slices[number.flatten()], "n b h w c -> b h (n w) c")
 
 
 def enlarge(pictures: Tensor) -> Tensor:

@@ -77,8 +77,8 @@ class Embedder:
         self._network = backbone.to(device).eval()
         self._prepare = modality.device_transform().to(device)
         width = backbone.dim * options.layers
-        tokens = backbone.tokenizer.grid_for(modality.spec.shape).size
-        self.row: tuple[int, ...] = (tokens, width) if options.per_token else (width,)
+        self.grid = backbone.tokenizer.grid_for(modality.spec.shape)
+        self.row: tuple[int, ...] = (self.grid.size, width) if options.per_token else (width,)
 
     def describe(self, inputs: Tensor) -> np.ndarray:
         """Inputs [b, *S] as the loader gives them -> features [b, *row]."""

@@ -9,6 +9,7 @@ import numpy as np
 
 from jepa.core.data.source import Source
 from jepa.core.errors import DecodeError
+from jepa.core.modality import Whole, whole
 
 _LOOKED_AT = 16
 """Samples that are no files of their own and whose content is read."""
@@ -39,15 +40,16 @@ def identity(source: Source, indices: np.ndarray | None = None) -> str:
     return digest.hexdigest()
 
 
-def _content(source: Source, index: int) -> Path | bytes | np.ndarray | None:
-    """What a source gives for a sample; None where it cannot be read."""
+def _content(source: Source, index: int) -> Whole | None:
+    """What a source gives for a sample, or for what that is a part of (which part, its fingerprint
+    says); None where it cannot be read."""
     try:
-        return source.item(index).content
+        return whole(source.item(index).content)
     except (DecodeError, OSError):
         return None
 
 
-def _file(path: Path | bytes | np.ndarray | None) -> bytes:
+def _file(path: Whole | None) -> bytes:
     if not isinstance(path, Path):
         return b"-"
     try:

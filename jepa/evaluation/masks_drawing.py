@@ -18,8 +18,8 @@ from jepa.core.pictures import plane
 
 Bools = npt.NDArray[np.bool_]
 
-FLATTEST = 0.25
-"""Height to width of a heat map, at least."""
+_FLATTEST, _TALLEST = 0.25, 2.5
+"""Height to width of a heat map, at least and at most."""
 
 _VEIL = (0.42, 0.47, 0.55, 0.86)
 _STRIPE = (0.62, 0.67, 0.75, 0.9)
@@ -51,6 +51,11 @@ def _veil(hidden: Bools) -> npt.NDArray[np.float64]:
     return np.where(fine[..., None], colours, 0.0)
 
 
+def map_ratio(ratio: float) -> float:
+    """Height to width of a heat map over pictures of that ratio: no strip in either direction."""
+    return min(max(ratio, _FLATTEST), _TALLEST)
+
+
 def heat_map(
     figure: Figure | SubFigure, axes: Axes, share: Tensor, grid: Grid, ratio: float, title: str,
     most: float | None = None,
@@ -65,7 +70,7 @@ def heat_map(
         values, extent=(0, cols, rows, 0), aspect="auto", cmap="magma", vmin=0,
         vmax=max(float(values.max()), 1e-9) if most is None else most,
     )  # fmt: skip
-    axes.set_box_aspect(max(ratio, FLATTEST))
+    axes.set_box_aspect(map_ratio(ratio))
     axes.set_title(title, fontsize=9)
     slices = " x ".join(grid.axes[:-2])
     beside = f" (slices of {slices} side by side)" if slices else ""

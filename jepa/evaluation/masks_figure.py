@@ -15,7 +15,7 @@ from torch import Tensor
 from jepa.core.coverage import Coverage
 from jepa.core.grid import Grid
 from jepa.core.tokens import Masks
-from jepa.evaluation.masks_drawing import FLATTEST, heat_map, outlines, planes, show
+from jepa.evaluation.masks_drawing import heat_map, map_ratio, outlines, planes, show
 
 _AREA = 2.6  # square inches of one picture
 _WIDEST = 5.0  # inches
@@ -47,7 +47,7 @@ def draw(pictures: Tensor, grid: Grid, views: list[View], output: Path) -> None:
     sheet_high = samples * (cell_high + 0.08) + 0.4
     map_wide = max(1.5 * cell_wide, 2.6)
     maps_wide = map_wide + 1.5  # with its labels and its colour bar
-    maps_high = 2 * len(views) * (map_wide * max(height / width, FLATTEST) + 0.9)
+    maps_high = 2 * len(views) * (map_wide * map_ratio(height / width) + 0.9)
     high = max(sheet_high, maps_high)
 
     figure = Figure(figsize=(sheet_wide + maps_wide, high), dpi=110, layout="constrained")

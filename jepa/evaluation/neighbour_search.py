@@ -16,6 +16,7 @@ from torch import Tensor
 from jepa.core.data.loading import LeftOut
 from jepa.core.data.source import Source
 from jepa.core.errors import ConfigError, DataError, DecodeError
+from jepa.core.modality import whole
 from jepa.core.neighbours import nearest
 from jepa.core.rng import SampleRng, Stream
 from jepa.evaluation.embedding import Embedder
@@ -218,5 +219,5 @@ def find_neighbours(
 def _is_itself(searched: Searched, query: Query, row: int) -> bool:
     if query.file is None:
         return row == query.row
-    content = searched.source.item(int(searched.indices[row])).content
+    content = whole(searched.source.item(int(searched.indices[row])).content)
     return isinstance(content, Path) and content.exists() and content.samefile(query.file)

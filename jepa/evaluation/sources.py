@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 
 from jepa.core import registry
-from jepa.core.config import DataConfig, RunConfig, parse_yaml
+from jepa.core.config import DataConfig, RunConfig, parse_yaml, takes_root
 from jepa.core.data.opening import open_source
 from jepa.core.data.source import Source
 from jepa.core.errors import ConfigError, DataError, PluginError, did_you_mean
@@ -88,7 +88,7 @@ def _data(
         return _changed(own, where, source=source, root=str(path.absolute()), split=None)
     name, split = _plugin(text)
     if name is not None:
-        root = own.root if _takes_root(name) else None
+        root = own.root if takes_root(name) else None
         return _changed(own, where, source=name, root=root, split=split or default_split)
     return _own_split(text, own, modality, where)
 
@@ -102,10 +102,7 @@ def _mapped(text: str, own: DataConfig, default_split: str | None, where: str) -
     settings = {key: value for key, value in found.items() if key not in ("split", "root")}
     if "name" not in settings:
         settings = {**unstructure(own.source), **settings}
-    name, root = settings["name"], own.root
-    # A wrong name, or one that is no text, gets its error where settings become typed.
-    if isinstance(name, str) and _plugin(name) == (name, None) and not _takes_root(name):
-        root = None
+    root = own.root if takes_root(settings) else None
     return _changed(own, where, source=settings, root=found.get("root", root), split=split)
 
 
@@ -113,10 +110,6 @@ def _changed(own: DataConfig, where: str, *, source: Any, root: Any, split: Any)
     root = str(root) if isinstance(root, Path) else root
     changed = {**unstructure(own), "source": source, "root": root, "split": split}
     return structure(changed, DataConfig, where)
-
-
-def _takes_root(name: str) -> bool:
-    return bool(registry.load(registry.find("source", name)).takes_root)
 
 
 def _plugin(text: str) -> tuple[str | None, str | None]:

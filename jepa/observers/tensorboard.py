@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from jepa.core.build import make_samplers
-from jepa.core.pictures import enlarge, overlay, sheet
+from jepa.core.pictures import enlarge, overlay, pictured, sheet
 from jepa.core.rng import Rng
 from jepa.core.settings import positive
 from jepa.core.tokens import Masks
@@ -132,6 +132,6 @@ def masks_sheet(run: RunView, step: int, samples: int) -> Tensor:
         return samplers[view].sample(n, rng)
 
     with torch.no_grad():
-        pictures = run.modality.preview(inputs[:n]).cpu()
+        pictures = pictured(run.modality, inputs[:n], grid)
     views = [overlay(pictures, grid, masks(view)) for view in range(len(samplers))]
     return sheet([enlarge(pictures), *views])

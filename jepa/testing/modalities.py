@@ -13,7 +13,7 @@ from torch import Tensor
 from jepa.core.config import RunConfig
 from jepa.core.errors import DecodeError
 from jepa.core.interfaces import InputSpec
-from jepa.core.modality import Modality
+from jepa.core.modality import Modality, part_of
 from jepa.core.overrides import apply_overrides
 from jepa.core.parts import Part
 from jepa.core.registry import Plugin
@@ -202,6 +202,42 @@ def fitting(subject: Subject) -> None:
     expect(spec == modality.spec, f"spec becomes {spec}, and was {modality.spec}")
 
 
+@promise(f"{_MODALITY}.takes_stretches")
+def whole_stretches(subject: Subject) -> None:
+    """The whole of a sample as a stretch gives the same inputs as the sample."""
+    modality = _made(subject)
+    if not modality.takes_stretches:
+        return
+    for place, content in enumerate(subject.setup.contents):
+        alike = part_of(content, 0.0, 1.0)
+        inputs = [modality.eval_input(each) for each in (content, alike)]
+        expect(torch.equal(*inputs), f"content {place}: eval_input differs")
+        inputs = [modality.train_input(c, SampleRng(0, 0, place)) for c in (content, alike)]
+        expect(torch.equal(*inputs), f"content {place}: train_input differs")
+
+
+@promise(f"{_MODALITY}.takes_stretches")
+def parts_of_samples(subject: Subject) -> None:
+    """Parts, read either way, give inputs as samples do; which part, and which way, shows."""
+    modality = _made(subject)
+    if not modality.takes_stretches:
+        return
+    for begin, end in ((0.0, 0.5), (1.0, 0.5), (1.0, 0.0)):
+        name, differ, refused = f"parts from {begin:g} to {end:g}", False, 0
+        for content in subject.setup.contents:
+            try:
+                found = modality.eval_input(part_of(content, begin, end))
+                modality.train_input(part_of(content, begin, end), SampleRng(0, 0, 0))
+            except DecodeError:  # a part may hold nothing, such as silence
+                refused += 1
+                continue
+            loaded = list(modality.spec.loaded)
+            expect(list(found.shape) == loaded, f"{name}: {list(found.shape)} for {loaded}")
+            differ |= not torch.equal(found, modality.eval_input(content))
+        expect(refused < len(subject.setup.contents), f"{name} of all contents are refused")
+        expect(differ, f"{name} give the same inputs as whole samples")
+
+
 @promise("docs/plugins.md")
 def pickles(subject: Subject) -> None:
     """A modality travels to worker processes, and decodes the same there."""
@@ -241,6 +277,8 @@ PROMISES: tuple[Promise, ...] = (
     extensions,
     defaults,
     fitting,
+    whole_stretches,
+    parts_of_samples,
     pickles,
     generators,
 )

@@ -12,7 +12,8 @@ import numpy as np
 
 from jepa.core.data.source import Item, Measured, Place, Source
 from jepa.core.errors import DataError
-from jepa.core.modality import Content
+from jepa.core.modality import Content, Stretch, whole
+from jepa.core.parts import parts
 from jepa.testing.generators import untouched
 from jepa.testing.promises import Promise, Subject, expect, promise
 
@@ -52,6 +53,9 @@ def _same(one: Item, other: Item) -> bool:
 
 
 def _equal(one: Content, other: Content) -> bool:
+    if isinstance(one, Stretch) and isinstance(other, Stretch):
+        ends = (one.begin, one.end) == (other.begin, other.end)
+        return ends and _equal(one.content, other.content)
     if isinstance(one, np.ndarray) and isinstance(other, np.ndarray):
         return np.array_equal(one, other)
     return type(one) is type(other) and bool(one == other)
@@ -59,14 +63,16 @@ def _equal(one: Content, other: Content) -> bool:
 
 @promise(f"{_SOURCE}.item", basic=True)
 def items(subject: Subject) -> None:
-    """Items 0 to len - 1: a path, bytes or an array, a name, and a label or None."""
+    """Items 0 to len - 1: a path, bytes, an array or a stretch, a name, and a label or None."""
     source = _made(subject)
     expect(len(source) > 0, "no sample: a source without any refuses by DataError when built")
     for index in _indices(source):
         item = source.item(index)
         expect(isinstance(item, Item), f"item {index}: a {type(item).__name__}")
-        known = isinstance(item.content, Path | bytes | np.ndarray)
-        expect(known, f"item {index} holds a {type(item.content).__name__}")
+        said = not isinstance(item.content, Stretch) or subject.cls.gives_stretches
+        expect(said, f"item {index} holds a Stretch, and `gives_stretches` is False")
+        known = isinstance(whole(item.content), Path | bytes | np.ndarray)
+        expect(known, f"item {index} holds a {type(whole(item.content)).__name__}")
         expect(type(item.name) is str and bool(item.name), f"item {index} is named {item.name!r}")
         labelled = item.label is None or type(item.label) is int
         expect(labelled, f"item {index} has the label {item.label!r}")
@@ -129,7 +135,8 @@ def pickles(subject: Subject) -> None:
 @promise(_SOURCE)
 def missing_places(subject: Subject) -> None:
     """A source that reads `data.root` refuses by DataError where there is none."""
-    if not subject.cls.takes_root:
+    inner = [part.cls for part in parts(subject.config) if part.kind == "source"]
+    if not all(cls.takes_root for cls in (subject.cls, *inner)):
         return
     place = _place(subject)
     for root in (None, Path("/no/such/folder")):

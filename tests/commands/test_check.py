@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -21,17 +22,19 @@ CONFIGS = Path(jepa.__file__).parent / "configs"
 NAMES = (str(path.relative_to(CONFIGS).with_suffix("")) for path in CONFIGS.rglob("*.yaml"))
 SHIPPED = sorted(name for name in NAMES if not name.startswith("ablations/"))
 
-# name: (D, depth, MLP width, patch, channels, side of the grid), (predictor's width, depth)
+# name: (D, depth, MLP width, patch, channels, grid), (predictor's width, depth, mask tokens)
 KNOWN = {
-    "image/quickstart": ((96, 4, 384, 4, 1, 7), (64, 3)),
-    "image/cifar10": ((128, 4, 512, 4, 3, 8), (64, 3)),
-    "image/vits16": ((384, 12, 1536, 16, 3, 14), (384, 6)),
-    "image/vitb16": ((768, 12, 3072, 16, 3, 14), (384, 6)),
-    "image/vitl16": ((1024, 24, 4096, 16, 3, 14), (384, 12)),
-    "image/vith14": ((1280, 32, 5120, 14, 3, 16), (384, 12)),
-    "image/vith16_448": ((1280, 32, 5120, 16, 3, 28), (384, 12)),
-    "image/vith14_in22k": ((1280, 32, 5120, 14, 3, 16), (384, 12)),
-    "image/vitg16_in22k": ((1408, 40, 6144, 16, 3, 14), (384, 16)),
+    "image/quickstart": ((96, 4, 384, (4, 4), 1, [7, 7]), (64, 3, 1)),
+    "image/cifar10": ((128, 4, 512, (4, 4), 3, [8, 8]), (64, 3, 1)),
+    "image/vits16": ((384, 12, 1536, (16, 16), 3, [14, 14]), (384, 6, 1)),
+    "image/vitb16": ((768, 12, 3072, (16, 16), 3, [14, 14]), (384, 6, 1)),
+    "image/vitl16": ((1024, 24, 4096, (16, 16), 3, [14, 14]), (384, 12, 1)),
+    "image/vith14": ((1280, 32, 5120, (14, 14), 3, [16, 16]), (384, 12, 1)),
+    "image/vith16_448": ((1280, 32, 5120, (16, 16), 3, [28, 28]), (384, 12, 1)),
+    "image/vith14_in22k": ((1280, 32, 5120, (14, 14), 3, [16, 16]), (384, 12, 1)),
+    "image/vitg16_in22k": ((1408, 40, 6144, (16, 16), 3, [14, 14]), (384, 16, 1)),
+    "video/vjepa_vitl16": ((1024, 24, 4096, (2, 16, 16), 3, [8, 14, 14]), (384, 12, 2)),
+    "video/vjepa_vith16": ((1280, 32, 5120, (2, 16, 16), 3, [8, 14, 14]), (384, 12, 2)),
 }
 
 
@@ -47,13 +50,15 @@ def blocks(dim: int, depth: int, hidden: int) -> int:
     return depth * (attention + mlp + norms)
 
 
-def encoder_parameters(dim: int, depth: int, hidden: int, patch: int, channels: int) -> int:
-    embedding = channels * patch * patch * dim + dim
+def encoder_parameters(
+    dim: int, depth: int, hidden: int, patch: tuple[int, ...], channels: int
+) -> int:
+    embedding = channels * math.prod(patch) * dim + dim
     return embedding + blocks(dim, depth, hidden) + 2 * dim
 
 
-def predictor_parameters(dim: int, width: int, depth: int) -> int:
-    into, out, token = dim * width + width, width * dim + dim, width
+def predictor_parameters(dim: int, width: int, depth: int, tokens: int = 1) -> int:
+    into, out, token = dim * width + width, width * dim + dim, tokens * width
     return into + token + blocks(width, depth, 4 * width) + 2 * width + out
 
 
@@ -68,13 +73,13 @@ def test_every_shipped_config_is_sound(name: str, capsys: pytest.CaptureFixture[
     assert found["memory_gib"]["bf16"] < found["memory_gib"]["fp32"]
     if name not in KNOWN:
         return
-    (dim, depth, hidden, patch, channels, side), (width, predictor_depth) = KNOWN[name]
-    assert found["grid"] == [side, side]
-    assert found["tokens"] == side * side
+    (dim, depth, hidden, patch, channels, grid), (width, predictor_depth, tokens) = KNOWN[name]
+    assert found["grid"] == grid
+    assert found["tokens"] == math.prod(grid)
     assert found["parameters"] == {
         "encoder": encoder_parameters(dim, depth, hidden, patch, channels),
         "target": encoder_parameters(dim, depth, hidden, patch, channels),
-        "predictor": predictor_parameters(dim, width, predictor_depth),
+        "predictor": predictor_parameters(dim, width, predictor_depth, tokens),
     }
 
 
@@ -103,10 +108,10 @@ def test_every_shipped_config_trains_a_step_on_the_meta_device(name: str) -> Non
 
 def test_published_sizes() -> None:
     # As the field states them, in millions, for encoders without a class token.
-    assert encoder_parameters(768, 12, 3072, 16, 3) / 1e6 == pytest.approx(85.65, abs=0.01)
-    assert encoder_parameters(1024, 24, 4096, 16, 3) / 1e6 == pytest.approx(303.1, abs=0.1)
-    assert encoder_parameters(1280, 32, 5120, 14, 3) / 1e6 == pytest.approx(630.4, abs=0.1)
-    assert encoder_parameters(1408, 40, 6144, 16, 3) / 1e6 == pytest.approx(1011, abs=1)
+    assert encoder_parameters(768, 12, 3072, (16, 16), 3) / 1e6 == pytest.approx(85.65, abs=0.01)
+    assert encoder_parameters(1024, 24, 4096, (16, 16), 3) / 1e6 == pytest.approx(303.1, abs=0.1)
+    assert encoder_parameters(1280, 32, 5120, (14, 14), 3) / 1e6 == pytest.approx(630.4, abs=0.1)
+    assert encoder_parameters(1408, 40, 6144, (16, 16), 3) / 1e6 == pytest.approx(1011, abs=1)
 
 
 def forward_flops(rows: int, dim: int, depth: int, hidden: int) -> int:

@@ -150,6 +150,17 @@ def test_context_is_shown_and_each_target_has_its_colour(tmp_path, grid, height,
     assert green_pixels / veiled_pixels == pytest.approx(shown / veiled, rel=0.1)
 
 
+def test_a_long_grid_makes_no_strip(tmp_path):
+    grid = Grid((64, 2), ("y", "x"))
+    sampler = Multiblock(Multiblock.Config(min_keep=5), grid=grid)
+    found = measure(sampler, grid, seed=0, steps=2, global_batch=1, view=0)
+    view = View("multiblock", sampler.sample(1, Rng(0, 0, 1)), found)
+    pictures = torch.zeros(1, 640, 20, 3, dtype=torch.uint8)
+    draw(pictures, grid, [view], tmp_path / "masks.png")
+    with Image.open(tmp_path / "masks.png") as opened:
+        assert max(opened.size) < 2500
+
+
 def test_numbers_on_the_terminal_are_json_alone(tmp_path, capsys):
     picture = tmp_path / "m.png"
     assert jepa_masks(*QUICKSTART, "--output", str(picture), "--json", "-") == 0

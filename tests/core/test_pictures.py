@@ -1,10 +1,14 @@
 """Masks over pictures, on grids of one, two and three axes."""
 
+import math
+
 import pytest
 import torch
+from einops import repeat
 
 from jepa.core.grid import Grid
-from jepa.core.pictures import enlarge, overlay, sheet
+from jepa.core.interfaces import InputSpec
+from jepa.core.pictures import enlarge, overlay, pictured, sheet
 from jepa.core.tokens import Masks
 
 GREY = 200
@@ -84,3 +88,37 @@ def test_sheet_lays_samples_in_rows():
     assert page[-1].eq(255).all()
     assert page[5, 5].tolist() == [GREY] * 3
     assert page[20, 30].tolist() == [GREY // 2] * 3
+
+
+class Strips:
+    """A modality of strips whose slices are 0, 1, 2, ... in brightness."""
+
+    def __init__(self, *places: int) -> None:
+        self.spec = InputSpec((1, *places, 4, 3), (*"abc"[: len(places)], "y", "x"))
+
+    def preview(self, inputs):
+        slices = torch.arange(math.prod(self.spec.shape[1:-2]), dtype=torch.uint8)
+        return repeat(slices, "n -> b h (n w) c", b=len(inputs), h=4, w=3, c=3)
+
+
+@pytest.mark.parametrize(
+    ("places", "tokens", "kept"),
+    [
+        ((6,), (6,), [0, 1, 2, 3, 4, 5]),
+        ((6,), (3,), [0, 2, 4]),
+        ((7,), (3,), [0, 2, 4]),  # the last is in no token
+        ((6,), (1,), [0]),
+        ((2, 4), (2, 2), [0, 2, 4, 6]),
+        ((2, 4), (1, 4), [0, 1, 2, 3]),
+    ],
+)
+def test_a_token_that_spans_several_slices_shows_its_first(places, tokens, kept):
+    grid = Grid((*tokens, 2, 3), (*"abc"[: len(tokens)], "y", "x"))
+    picture = pictured(Strips(*places), torch.zeros(2, 1), grid)
+    assert picture.shape == (2, 4, 3 * len(kept), 3)
+    assert picture[1, 2, ::3, 0].tolist() == kept
+
+
+def test_pictures_on_a_plane_stay_as_they_are():
+    grid = Grid((2, 3), ("y", "x"))
+    assert pictured(Strips(), torch.zeros(1, 1), grid).shape == (1, 4, 3, 3)

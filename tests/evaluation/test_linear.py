@@ -34,8 +34,9 @@ def test_heads_together_equal_heads_alone(optimizer):
     together = train_heads(features, labels, 5, TRIES, course(optimizer), seed=1)
     for place, one in enumerate(TRIES):
         alone = train_heads(features, labels, 5, [one], course(optimizer), seed=1)
-        torch.testing.assert_close(together.weight[place], alone.weight[0])
-        torch.testing.assert_close(together.bias[place], alone.bias[0])
+        # Products of several heads round otherwise on some CPUs, and AdamW's steps magnify it.
+        torch.testing.assert_close(together.weight[place], alone.weight[0], rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(together.bias[place], alone.bias[0], rtol=1e-4, atol=1e-4)
     assert not torch.allclose(together.weight[0], together.weight[1], atol=1e-3)
 
 

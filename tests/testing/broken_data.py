@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from jepa.core import DataError, Measured, Predictions, Protocol, Source
+from jepa.core import DataError, Measured, Predictions, Protocol, Source, Stretch
 from jepa.evaluation.knn import Knn
 from jepa.observers.jsonl import Jsonl
 from jepa.testing.toys import NoConfig, ToyModality, ToySource, toy_inputs
@@ -150,6 +150,32 @@ class GlobalDice(Signals):
         return super().train_input(content, rng)
 
 
+class Parts(Signals):
+    """A good one that takes stretches, to be spoilt."""
+
+    takes_stretches = True
+
+    def eval_input(self, content):
+        if not isinstance(content, Stretch):
+            return super().eval_input(content)
+        found = super().eval_input(content.content)
+        return found[:, self.places(content)]
+
+    def places(self, content):
+        span = content.span(16)
+        return [span[place * len(span) // 16] for place in range(16)]
+
+
+class LosesTheLast(Parts):
+    def places(self, content):
+        return [min(place, 14) for place in super().places(content)]
+
+
+class OneWay(Parts):
+    def places(self, content):
+        return sorted(super().places(content))
+
+
 MODALITIES = {
     LongerToTrain: "inputs",
     OwnDice: "training_repeats",
@@ -163,6 +189,8 @@ MODALITIES = {
     Shouting: "extensions",
     NoSuchPart: "defaults",
     HalfMeasured: "fitting",
+    LosesTheLast: "whole_stretches",
+    OneWay: "parts_of_samples",
     OpenFile: "pickles",
     GlobalDice: "generators",
 }
@@ -252,8 +280,15 @@ class Seeded(ToySource):
         return super().item(index)
 
 
+class SaysNothing(ToySource):
+    def item(self, index):
+        item = super().item(index)
+        return attrs.evolve(item, content=Stretch(item.content, 0.0, 0.5))
+
+
 SOURCES = {
     NumberedNames: "items",
+    SaysNothing: "items",
     OtherLabels: "labels",
     StepByStep: "repeats",
     CountsReads: "fingerprint",

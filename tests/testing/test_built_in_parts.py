@@ -115,9 +115,12 @@ def test_the_modality_of_pictures_keeps_its_promises(check):
 
 ELSEWHERE = {
     ("modality", "audio"),
+    ("modality", "video"),
+    ("source", "frame_folders"),
     ("protocol", "finetune"),
     ("protocol", "lowshot"),
     *(("source", name) for name in ("arrays", "class_folders", "folder", "scenes", "shards")),
+    *(("source", name) for name in ("arrow_of_time", "stretches")),
 }
 """Tried below on files, too slow here, or tried by the tests of their modality."""
 
@@ -137,6 +140,17 @@ def test_sources_of_files_keep_their_promises(name, tmp_path):
     np.savez(tmp_path / "data.npz", x=np.zeros((6, 4, 4)), y=np.arange(6) % 2)
     root = tmp_path / ("data.npz" if name == "arrays" else "data")
     conformance("source", name, root=root, extensions=[".bin"]).run()
+
+
+@pytest.mark.parametrize("name", ["arrow_of_time", "stretches"])
+@pytest.mark.parametrize("inner", ["class_folders", "folder"])
+def test_sources_of_parts_keep_their_promises(name, inner, tmp_path):
+    for place in range(6):
+        folder = tmp_path / "ab"[place % 2]
+        folder.mkdir(exist_ok=True)
+        (folder / f"{place}.bin").write_bytes(bytes([place]))
+    settings = {"source": {"name": inner}}
+    conformance("source", name, settings=settings, root=tmp_path, extensions=[".bin"]).run()
 
 
 @pytest.mark.slow

@@ -8,7 +8,9 @@ from pathlib import Path
 
 from jepa.core.config import DataConfig
 from jepa.core.data.source import Place, Source
+from jepa.core.errors import ConfigError, Fault
 from jepa.core.modality import Modality
+from jepa.core.parts import stretches_refused
 
 
 def cache_folder(config: DataConfig) -> Path:
@@ -38,8 +40,13 @@ def open_source(
         split: instead of the config's.
 
     Raises:
+        ConfigError: the source gives stretches, and the modality takes none.
         DataError: the place is missing or holds no sample.
     """
+    kind = modality if isinstance(modality, type) else type(modality)
+    refusal = stretches_refused(config.source, kind)
+    if refusal is not None:
+        raise ConfigError(Fault("data.source", refusal))
     place = Place(
         root=config.root,
         split=split if split is not None else config.split,

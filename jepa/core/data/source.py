@@ -52,6 +52,8 @@ class Source(ABC):
     takes_root: ClassVar[bool] = True
     """Whether samples lie at `data.root`. A source that brings its own says no, and a root is then
     refused rather than passed over; JEPA_DATA is meant for other runs."""
+    gives_stretches: ClassVar[bool] = False
+    """Whether content may be a `Stretch`; modalities that take none are then refused."""
 
     @abstractmethod
     def __len__(self) -> int:

@@ -21,9 +21,11 @@ class Optimizer:
 
     def __init__(self, model: nn.Module, config: OptimConfig) -> None:
         self.clip = config.clip_grad
+        self.clips = True
         named = {name: p for name, p in model.named_parameters() if p.requires_grad}
         self.named: Mapping[str, nn.Parameter] = named
         self.parameters = list(named.values())
+        self.clipped = parts(named) if config.clip_of == "parts" else [self.parameters]
         decayed = [p for name, p in named.items() if decays(name, p)]
         others = [p for name, p in named.items() if not decays(name, p)]
         self.device = self.parameters[0].device
@@ -48,8 +50,9 @@ class Optimizer:
             "exp_avg_sq": torch.zeros_like(p),
         }
 
-    def set(self, lr: float, weight_decay: float) -> None:
-        """Set the values of the coming step."""
+    def set(self, lr: float, weight_decay: float, clips: bool = True) -> None:
+        """Set the values of the coming step, and whether its gradient is clipped."""
+        self.clips = clips
         for group in self.adamw.param_groups:
             group["lr"] = lr
             group["weight_decay"] = weight_decay if group["decayed"] else 0.0
@@ -58,13 +61,10 @@ class Optimizer:
         """Clip, and step where the gradient is finite.
 
         Returns:
-            The norm of the gradient before clipping [], and `applied` [] float32: 1 if the step
-            was taken, 0 if it was skipped. Both stay on the device.
+            The norm of the whole gradient before clipping [], and `applied` [] float32: 1 if the
+            step was taken, 0 if it was skipped. Both stay on the device.
         """
-        grads = [p.grad for p in self.parameters if p.grad is not None]
-        norm = torch.nn.utils.get_total_norm(grads)
-        if self.clip is not None:
-            torch.nn.utils.clip_grads_with_norm_(self.parameters, self.clip, norm)
+        norm = self._clip()
         applied = torch.isfinite(norm).float()
         if self.device.type in _FUSED:
             # The fused kernel reads this as GradScaler would set it: 1 means 'leave all as it is'.
@@ -75,6 +75,19 @@ class Optimizer:
         self.adamw.zero_grad(set_to_none=True)
         return norm, applied
 
+    def _clip(self) -> Tensor:
+        """Clip where this step is clipped. The norm of the whole gradient before that []."""
+        norms = []
+        for part in self.clipped:
+            grads = [p.grad for p in part if p.grad is not None]
+            if not grads:
+                continue
+            norm = torch.nn.utils.get_total_norm(grads)
+            if self.clip is not None and self.clips:
+                torch.nn.utils.clip_grads_with_norm_(part, self.clip, norm)
+            norms.append(norm)
+        return norms[0] if len(norms) == 1 else torch.linalg.vector_norm(torch.stack(norms))
+
     def tensors(self) -> dict[str, Tensor]:
         """The optimizer's state by parameter: `{name}.exp_avg` and the like."""
         return {
@@ -82,6 +95,15 @@ class Optimizer:
             for name, p in self.named.items()
             for key, value in self.adamw.state[p].items()
         }
+
+
+def parts(named: Mapping[str, nn.Parameter]) -> list[list[nn.Parameter]]:
+    """Parameters by the child of the model that they belong to; its own are a part too."""
+    found: dict[str, list[nn.Parameter]] = {}
+    for name, parameter in named.items():
+        child, dot, _ = name.partition(".")
+        found.setdefault(child if dot else "", []).append(parameter)
+    return list(found.values())
 
 
 def decays(name: str, parameter: Tensor) -> bool:

@@ -76,6 +76,10 @@ class Schedules:
         o = self.optim
         return cosine(o.weight_decay, o.final_weight_decay, t / self.length)
 
+    def clips(self, t: int) -> bool:
+        """Whether step t is among those whose gradient is clipped, if any is."""
+        return t > int(self.optim.clip_from_epoch * self.steps_per_epoch)
+
     def progress(self, step: int) -> float:
         """Share of the schedule done before step `step`, counted from 0: the target's progress."""
         return min(1.0, step / (self.train.schedule_scale * self._trained_steps))

@@ -23,6 +23,7 @@ from jepa.core.training.precision import Precision
 from jepa.core.training.resume import CONFIG_DOCUMENT
 from jepa.core.training.tensorfile import load_into
 
+PACKAGES_DOCUMENT = "packages.json"
 _TARGET = "target."
 
 
@@ -57,7 +58,7 @@ def write(
         tensors=_all(model, optimizer),
         documents={
             CONFIG_DOCUMENT: to_yaml(unstructure(config)),
-            "packages.json": json.dumps(packages(config), indent=2) + "\n",
+            PACKAGES_DOCUMENT: json.dumps(packages(config), indent=2) + "\n",
             "state.json": json.dumps(attrs.asdict(progress), indent=2) + "\n",
         },
     )

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from safetensors import SafetensorError, safe_open
 
+from jepa.core import registry
 from jepa.core.build import make_backbone, make_modality
 from jepa.core.config import RunConfig, apply_overrides, parse_yaml
-from jepa.core.errors import CheckpointError, ConfigError
+from jepa.core.errors import CheckpointError, ConfigError, Fault
 from jepa.core.interfaces import no_grad_eval
+from jepa.core.kinds import KINDS
 from jepa.core.modality import Modality
 from jepa.core.model import Backbone
 from jepa.core.settings import structure
 from jepa.core.training.checkpoint import Checkpoint, newest_valid, read_document, verify
 from jepa.core.training.resume import CONFIG_DOCUMENT
+from jepa.core.training.state import PACKAGES_DOCUMENT
 from jepa.core.training.tensorfile import load_into, read_tensors
 
 _ONLINE = "backbone."
@@ -75,7 +79,25 @@ def read_config(checkpoint: Checkpoint, overrides: Sequence[str] = ()) -> RunCon
         raw = {**raw, "observers": []}
     if overrides and isinstance(raw, Mapping):
         raw, where = apply_overrides(raw, overrides), f"{where} and key=value"
-    return structure(raw, RunConfig, where)
+    try:
+        return structure(raw, RunConfig, where)
+    except ConfigError as error:
+        raise ConfigError([*error.faults, *_uninstalled(checkpoint)], where) from error
+
+
+def _uninstalled(checkpoint: Checkpoint) -> list[Fault]:
+    """What the run had of packages that are not installed: a fault that names them, or none."""
+    there = {plugin.package for plugin in registry.plugins()}
+    recorded = json.loads(read_document(checkpoint, PACKAGES_DOCUMENT))["parts"]
+    gone = sorted(
+        f"the {KINDS[part['kind']].words} '{part['name']}' of {part['package']} {part['version']}"
+        for part in recorded
+        if part["package"] not in there and part["kind"] != "observer"
+    )
+    if not gone:
+        return []
+    listed = ", ".join(gone)
+    return [Fault("", f"it was trained with {listed}; install what is missing, and try again")]
 
 
 def load_backbone(run_or_checkpoint: Path | str, overrides: Sequence[str] = ()) -> Frozen:

@@ -155,7 +155,7 @@ class Trainer:
         """Forward, backward, optimizer, target. Returns the scalars that schedules gave."""
         step, t = item.step, item.step + 1
         lr, weight_decay = self.schedules.lr(t), self.schedules.weight_decay(t)
-        self.optimizer.set(lr, weight_decay)
+        self.optimizer.set(lr, weight_decay, clips=self.schedules.clips(t))
         share = 1.0 / len(item.micros)
         sums: dict[str, Tensor] = {}
         with memory.advice(self.plan):

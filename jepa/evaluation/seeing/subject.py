@@ -18,6 +18,7 @@ from jepa.core.data.workers import resolve_workers
 from jepa.core.errors import DataError, JepaError
 from jepa.core.grid import Grid
 from jepa.core.model import JEPA, Backbone
+from jepa.core.pictures import pictured
 from jepa.core.rng import SampleRng, Stream
 from jepa.evaluation.features import samples_to_show
 
@@ -144,7 +145,8 @@ def load_inputs(source: Source, built: Built, indices: np.ndarray, workers: int)
     modality = built.modality
     batches = list(evaluation_batches(source, modality, BATCH, workers, indices))
     loaded = torch.cat([batch.inputs for batch in batches])
-    pictures = torch.cat([modality.preview(batch.inputs).cpu() for batch in batches])
+    grid = built.model.backbone.tokenizer.grid
+    pictures = torch.cat([pictured(modality, batch.inputs, grid) for batch in batches])
     names = []
     for batch in batches:
         labels = [None] * len(batch.indices) if batch.labels is None else batch.labels.tolist()

@@ -49,7 +49,7 @@ def cut_clip(
     Raises:
         DecodeError: the sound is damaged, or silent at all of these places.
     """
-    wanted = math.ceil(samples * sound.rate / rate)
+    wanted = math.ceil(samples / _ratio(sound.rate, rate))
     slack = sound.length - wanted
     for place in [None] if places is None else places:
         start = 0 if slack <= 0 else _at(place, slack)
@@ -89,15 +89,20 @@ def resample(samples: Tensor, rate: int, wanted: int) -> Tensor:
     """Samples [n] at a rate -> [m] at another, m = n * wanted / rate rounded up.
 
     By torchaudio's windowed sinc. Rates whose ratio has no small terms would take a huge table, so
-    the nearest ratio with a denominator up to 1000 is taken: less than one part in a million off,
-    for which the length may differ by a sample.
+    the nearest ratio with a denominator up to 1000 is taken, and m follows it: for odd rates, such
+    as 47,999, it is a few parts in 100,000 off, and never more than one in 1000.
     """
     if rate == wanted:
         return samples
-    ratio = Fraction(wanted, rate).limit_denominator(_FINEST)
+    ratio = _ratio(rate, wanted)
     resampler = _resampler(ratio.denominator, ratio.numerator)
     found: Tensor = resampler(samples)
     return found
+
+
+def _ratio(rate: int, wanted: int) -> Fraction:
+    """Samples out for each sample in."""
+    return Fraction(wanted, rate).limit_denominator(_FINEST)
 
 
 @functools.lru_cache(maxsize=16)

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from jepa.core.errors import DataError, DecodeError
-from jepa.core.modality import Content
+from jepa.core.modality import Content, Stretch
 
 Floats = npt.NDArray[np.float32]
 
@@ -57,18 +57,24 @@ class Sound(ABC):
 def open_sound(content: Content, array_rate: int) -> Iterator[Sound]:
     """Read a sound file as far as its length, or take an array; closed on leaving.
 
+    Of a stretch it is that part of the sound, which runs backwards where the stretch does.
+
     Formats: what libsndfile reads, such as WAV, FLAC, OGG (Vorbis and Opus), MP3 and AIFF, of any
     rate and number of channels. Arrays are [n] or [C, n]: uint8 (zero at 128), int16, int32, or
     floats in -1 to 1.
 
     Args:
-        content: a path, a file's bytes, or an array.
+        content: a path, a file's bytes, an array, or a stretch of one of them.
         array_rate: samples a second of arrays, which do not say it themselves.
 
     Raises:
         DecodeError: no sound, an empty or a damaged one.
         DataError: the package that reads files is missing.
     """
+    if isinstance(content, Stretch):
+        with open_sound(content.content, array_rate) as sound:
+            yield _PartOfSound(sound, content.span(sound.length))
+        return
     if isinstance(content, np.ndarray):
         yield _ArraySound(content, array_rate)
         return
@@ -110,7 +116,7 @@ class _FileSound(Sound):
 
     def read(self, start: int, count: int) -> Floats:
         try:
-            if start:
+            if self._file.tell() != start:  # a whole file needs no seeking
                 self._file.seek(start)
             found = self._file.read(count, dtype="float32", always_2d=True)
         except (self._damage, OSError) as error:
@@ -154,6 +160,21 @@ class _ArraySound(Sound):
         fractions = (part.astype(np.float64) - middle) / scale
         averaged: Floats = fractions.mean(axis=0).astype(np.float32)
         return averaged
+
+
+@final
+class _PartOfSound(Sound):
+    """Some samples of a sound, perhaps in the order from the last to the first."""
+
+    def __init__(self, sound: Sound, span: range) -> None:
+        self._sound, self._span = sound, span
+        self.rate, self.length = sound.rate, len(span)
+
+    def read(self, start: int, count: int) -> Floats:
+        part = self._span[start : start + count]
+        if part.step > 0:
+            return self._sound.read(part.start, len(part))
+        return self._sound.read(part[-1], len(part))[::-1].copy()
 
 
 def _checked(samples: Floats) -> Floats:

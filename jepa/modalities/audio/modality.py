@@ -47,6 +47,7 @@ class AudioModality(Modality):
 
     extensions = EXTENSIONS
     measures = ("mean", "std")
+    takes_stretches = True
 
     @attrs.frozen(kw_only=True)
     class Config:

@@ -16,7 +16,7 @@ from torch import Tensor
 from torchvision.io import ImageReadMode, decode_jpeg
 
 from jepa.core.errors import DecodeError
-from jepa.core.modality import Content
+from jepa.core.modality import Whole
 
 EXTENSIONS = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"}
@@ -78,7 +78,7 @@ class Picture:
         return _from_pil(header, self._channels)
 
 
-def open_picture(content: Content, channels: int) -> Picture:
+def open_picture(content: Whole, channels: int) -> Picture:
     """Read an image file as far as its size, or take an array.
 
     Formats: JPEG, PNG, WebP, GIF (first frame), BMP, TIFF. The orientation of EXIF is applied.

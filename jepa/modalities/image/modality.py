@@ -11,11 +11,11 @@ import torch.nn.functional as F
 from einops import rearrange, repeat
 from torch import Tensor, nn
 
+from jepa.core.crop import Interpolation, center, cover, random_box, resize
 from jepa.core.interfaces import InputSpec
-from jepa.core.modality import Content, Modality
+from jepa.core.modality import Content, Modality, entire
 from jepa.core.rng import SampleRng
 from jepa.core.settings import FieldError, check, positive_range, scale_range
-from jepa.modalities.image.crop import Interpolation, center, cover, random_box, resize
 from jepa.modalities.image.decode import EXTENSIONS, open_picture
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -106,7 +106,7 @@ class ImageModality(Modality):
         nearest pixel of the smaller picture, by less than one pixel of the input.
         """
         config = self.config
-        picture = open_picture(content, config.channels)
+        picture = open_picture(entire(content), config.channels)
         box = random_box(picture.height, picture.width, config.crop_scale, config.crop_ratio, rng)
         height, width = config.size
         pixels, scale = picture.pixels(min(box.height // height, box.width // width))
@@ -120,7 +120,7 @@ class ImageModality(Modality):
         The same as torchvision's Resize and CenterCrop.
         """
         config = self.config
-        picture = open_picture(content, config.channels)
+        picture = open_picture(entire(content), config.channels)
         pixels, _ = picture.pixels()
         height, width = config.size
         wanted = height / config.eval_crop, width / config.eval_crop

@@ -3,6 +3,7 @@
 import copy
 import math
 
+import attrs
 import numpy as np
 import pytest
 import torch
@@ -43,8 +44,8 @@ def state_of(model, optimizer):
     return {name: tensor.detach().clone() for name, tensor in tensors.items()}
 
 
-def step(model, optimizer, number, scale=1.0):
-    optimizer.set(lr=1e-2 / (number + 1), weight_decay=0.1 * number)
+def step(model, optimizer, number, scale=1.0, clips=True):
+    optimizer.set(lr=1e-2 / (number + 1), weight_decay=0.1 * number, clips=clips)
     (scale * model(inputs(number))).backward()
     return optimizer.step()
 
@@ -116,11 +117,61 @@ def test_steps_equal_plain_adamw_s(clip):
     assert float(optimizer.tensors()["linear.weight.step"]) == 8
 
 
+def test_each_part_is_clipped_on_its_own():
+    # The norms of `linear` and `norm` are above 5, that of the token is below it.
+    ours, theirs = toy(), toy()
+    optimizer = Optimizer(ours, OptimConfig(clip_grad=5.0, clip_of="parts"))
+    plain = torch.optim.AdamW(theirs.parameters(), weight_decay=0.0, foreach=False, fused=False)
+    clipped = 0
+    for number in range(8):
+        optimizer.set(lr=1e-2, weight_decay=0.0)
+        ours(inputs(number)).backward()
+        squares = [float((p.grad**2).sum()) for p in ours.parameters() if p.grad is not None]
+        norm, applied = optimizer.step()
+        assert (float(norm), float(applied)) == (
+            pytest.approx(math.sqrt(sum(squares)), rel=1e-12),
+            1.0,
+        )
+        plain.param_groups[0]["lr"] = 1e-2
+        plain.zero_grad()
+        theirs(inputs(number)).backward()
+        for part in ([*theirs.linear.parameters()], [*theirs.norm.parameters()], [theirs.token]):
+            clipped += float(torch.nn.utils.clip_grad_norm_(part, 5.0, foreach=False)) > 5.0
+        plain.step()
+        for mine, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+            torch.testing.assert_close(mine, other, rtol=1e-10, atol=1e-13)
+    assert 0 < clipped < 24
+
+
+def test_parts_of_a_model_are_the_encoder_with_its_tokenizer_and_the_predictor():
+    config = load_run("image/quickstart", ["model.encoder.depth=1", "model.predictor.depth=1"])
+    model = build(config).model
+    optimizer = Optimizer(model, attrs.evolve(config.optim, clip_of="parts"))
+    backbone, predictor = optimizer.clipped
+    assert {id(p) for p in backbone} == {id(p) for p in model.backbone.parameters()}
+    assert {id(p) for p in predictor} == {id(p) for p in model.predictor.parameters()}
+
+
+@pytest.mark.parametrize("of", ["whole", "parts"])
+def test_a_step_that_is_not_clipped_is_the_same_to_the_bit(of):
+    free, held = toy(), toy()
+    plain = Optimizer(free, OptimConfig())
+    clipping = Optimizer(held, OptimConfig(clip_grad=1e-3, clip_of=of))
+    for number in range(4):
+        step(free, plain, number)
+        step(held, clipping, number, clips=False)
+        assert equal(state_of(free, plain), state_of(held, clipping))
+    step(free, plain, 4)
+    step(held, clipping, 4)
+    assert not equal(state_of(free, plain), state_of(held, clipping))
+
+
+@pytest.mark.parametrize("of", ["whole", "parts"])
 @pytest.mark.parametrize("clip", [None, 1.0])
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
-def test_a_non_finite_gradient_changes_nothing(bad, clip):
+def test_a_non_finite_gradient_changes_nothing(bad, clip, of):
     model, untroubled = toy(), toy()
-    optimizer = Optimizer(model, OptimConfig(clip_grad=clip))
+    optimizer = Optimizer(model, OptimConfig(clip_grad=clip, clip_of=of))
     for number in range(2):
         step(model, optimizer, number)
     before = state_of(model, optimizer)
@@ -134,7 +185,7 @@ def test_a_non_finite_gradient_changes_nothing(bad, clip):
     assert model.linear.weight.grad is None
     # And the run goes on as if the step had not been.
     step(model, optimizer, 2)
-    other = Optimizer(untroubled, OptimConfig(clip_grad=clip))
+    other = Optimizer(untroubled, OptimConfig(clip_grad=clip, clip_of=of))
     for number in range(3):
         step(untroubled, other, number)
     assert equal(state_of(model, optimizer), state_of(untroubled, other))

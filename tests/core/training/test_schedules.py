@@ -90,6 +90,24 @@ def test_published_configs(name):
         assert momentum(found, i, ema) == pytest.approx(recipe.momentum(i), rel=1e-12)
 
 
+@pytest.mark.parametrize("name", ["vjepa_vitl16", "vjepa_vith16"])
+def test_v_jepa_s_schedules(name):
+    # recipe.md, section 2: 300 epochs of 300 steps whatever the data set, stretched by 1.25.
+    config = load_run(f"video/{name}")
+    n = config.train.steps_per_epoch
+    assert (n, config.train.global_batch, config.optim.clip_grad) == (300, 3072, 10.0)
+    found, recipe = Schedules(config.optim, config.train, n), Recipe(300, 40, 300, 1.25)
+    assert found.total_steps == 90_000
+    ema = config.model.target.config
+    for i in (0, 1, 11_998, 11_999, 12_000, 45_000, 89_999):
+        assert found.lr(i + 1) == pytest.approx(recipe.lr(i + 1, ref=6.25e-4), rel=1e-12)
+        assert found.weight_decay(i + 1) == pytest.approx(recipe.weight_decay(i + 1), rel=1e-12)
+        assert momentum(found, i, ema) == pytest.approx(recipe.momentum(i, m0=0.998), rel=1e-12)
+    # The epochs 0 to 40 go by without clipping, then encoder and predictor are clipped apart.
+    assert config.optim.clip_of == "parts"
+    assert [found.clips(t) for t in (1, 12_001, 41 * 300, 41 * 300 + 1)] == [False] * 3 + [True]
+
+
 def test_the_ends_of_a_published_schedule():
     found = schedules(300, 40, 625)
     assert found.warmup == 25_000
@@ -98,6 +116,15 @@ def test_the_ends_of_a_published_schedule():
     assert found.lr(187_500) == pytest.approx(1e-6)
     assert found.weight_decay(187_500) == pytest.approx(0.4)
     assert (momentum(found, 0), momentum(found, 187_500)) == (0.996, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("epochs", "n", "first"), [(0.0, 7, 1), (2.0, 7, 15), (0.5, 7, 4), (41, 300, 12_301)]
+)
+def test_clipping_begins_once_its_epochs_are_done(epochs, n, first):
+    found = schedules(300, 1, n, clip_from_epoch=epochs)
+    clipped = [found.clips(t) for t in range(1, first + 20)]
+    assert clipped == [False] * (first - 1) + [True] * 20
 
 
 def test_stopping_early_keeps_the_schedules():

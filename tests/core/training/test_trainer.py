@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import random
 import re
 from pathlib import Path
@@ -171,6 +172,36 @@ def test_clipping_bounds_the_gradient_and_logs_what_it_was(tmp_path):
     assert free["train/grad_norm"] > 1e-2
     assert norm(tmp_path / "clipped") == pytest.approx(1e-3, rel=1e-3)
     assert weights(tmp_path / "loose", 1) == weights(tmp_path / "free", 1)
+
+
+def test_clipping_from_an_epoch_on_also_in_a_resumed_run(tmp_path):
+    each = (
+        "train.steps_per_epoch=2",
+        "train.max_steps=5",
+        "checkpoint.every=1",
+        "checkpoint.keep_last=5",
+    )
+    clip = ("optim.clip_grad=1e-3", "optim.clip_of=parts", "optim.clip_from_epoch=1.0")
+    train(tmp_path / "free", *each)
+    train(tmp_path / "whole", *each, *clip)
+    for step, same in ((1, True), (2, True), (3, False)):
+        assert (weights(tmp_path / "whole", step) == weights(tmp_path / "free", step)) is same
+    train(tmp_path / "cut", *each, *clip, "train.epochs=2.5", "train.max_steps=1")
+    train(tmp_path / "cut", *each, *clip, "train.epochs=2.5")
+    train(tmp_path / "uncut", *each, *clip, "train.epochs=2.5")
+    assert weights(tmp_path / "cut", 5) == weights(tmp_path / "uncut", 5)
+
+
+def test_the_gradient_s_parts_are_clipped_apart(tmp_path):
+    clip = ("optim.clip_grad=1e-4", "optim.clip_of=parts")
+    train(tmp_path, "train.max_steps=1", *clip)
+    squares: dict[str, float] = {}
+    for name, gradient in gradients(tmp_path).items():
+        part = name.removeprefix("optimizer/").partition(".")[0]
+        squares[part] = squares.get(part, 0.0) + float(gradient.square().sum())
+    assert set(squares) == {"backbone", "predictor"}
+    for part, square in squares.items():
+        assert math.sqrt(square) == pytest.approx(1e-4, rel=1e-2), part
 
 
 # --- memory -------------------------------------------------------------------------------------

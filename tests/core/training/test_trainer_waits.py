@@ -62,12 +62,13 @@ def trainer(output: Path, *overrides: str) -> Iterator[Trainer]:
     [
         (),
         ("train.accumulate=2", "optim.clip_grad=1.0"),
+        ("optim.clip_grad=1.0", "optim.clip_of=parts", "optim.clip_from_epoch=0.02"),
         ("model.target={name: online}", "model.objective={name: l1}"),
         ("masks=[{name: multiblock_official, min_keep: 4}, {name: multiblock, min_keep: 4}]",),
         ("model.encoder={name: vit, depth: 2, heads: 2, drop_path: 0.5}", "train.precision=bf16"),
         ("model.encoder.activation_checkpointing=true",),
     ],
-    ids=["plain", "accumulate", "online", "views", "bf16", "recompute"],
+    ids=["plain", "accumulate", "parts", "online", "views", "bf16", "recompute"],
 )
 def test_nothing_is_read_between_log_lines(tmp_path, monkeypatch, settings):
     with trainer(tmp_path, "train.log_every=100", *settings) as made:

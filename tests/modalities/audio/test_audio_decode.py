@@ -179,3 +179,10 @@ assert {m.partition(".")[0] for m in strange()} == {"torchaudio"}, strange()
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_file_is_read_from_its_start_again():
+    samples = np.random.default_rng(0).uniform(-0.5, 0.5, 1000)
+    with open_sound(coded(samples, subtype="DOUBLE"), RATE) as sound:
+        sound.read(300, 100)
+        np.testing.assert_array_equal(sound.read(0, 50), samples[:50].astype(np.float32))

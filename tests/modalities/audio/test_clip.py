@@ -113,3 +113,18 @@ def test_a_silent_stretch_of_a_sound_is_passed_over_in_training():
         audio.eval_input(array)
     heard = [audio.train_input(array, SampleRng(0, 0, i)) for i in range(3)]
     assert all(clip.ne(0).any() for clip in heard)
+
+
+@pytest.mark.parametrize("rate", [8000, 11025, 22050, 44101, 47999, 16003])
+def test_a_long_sound_fills_the_clip_at_any_rate(rate):
+    # Its values are about 0.5, so a clip that were filled up would show zeros at its ends.
+    content = 0.5 + 0.01 * np.random.default_rng(0).normal(size=rate * 6)
+    with open_sound(content, rate) as sound:
+        for place in (None, 0.0, 0.999):
+            clip = cut_clip(sound, 16000, 80_000, "pad", None if place is None else [place])
+            assert clip.shape == (80_000,)
+            inner = clip[50:-50].float() / 2**15
+            assert inner.min() > 0.3
+            assert inner.max() < 0.7
+            assert clip[-10:].min() > 1000
+            assert clip[:10].min() > 1000

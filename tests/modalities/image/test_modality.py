@@ -9,12 +9,12 @@ from PIL import Image
 from torchvision import transforms
 
 from jepa.core import registry
+from jepa.core.crop import random_box, resize
 from jepa.core.errors import ConfigError
 from jepa.core.modality import Modality
 from jepa.core.rng import SampleRng
 from jepa.core.settings import structure
 from jepa.modalities.image import ImageModality
-from jepa.modalities.image.crop import random_box, resize
 from jepa.modalities.image.decode import open_picture
 
 

@@ -8,8 +8,8 @@ from scipy import stats
 from torchvision.transforms import RandomResizedCrop
 from torchvision.transforms.functional import InterpolationMode, resized_crop
 
+from jepa.core.crop import Box, center, cover, random_box, resize
 from jepa.core.rng import SampleRng
-from jepa.modalities.image.crop import Box, center, cover, random_box, resize
 
 RATIO = (3 / 4, 4 / 3)
 
