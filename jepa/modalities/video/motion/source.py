@@ -1,0 +1,176 @@
+"""A camera that moves over photographs, as a source of clips."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import math
+import os
+import warnings
+from pathlib import Path
+from typing import final
+
+import attrs
+import numpy as np
+import torch
+from einops import rearrange
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
+
+from jepa.core.data.listing import FileList
+from jepa.core.data.source import Item, Measured, Place
+from jepa.core.errors import DataError, DecodeError, one_of
+from jepa.core.rng import SampleRng, Stream, permutation
+from jepa.core.settings import FieldError, check, non_negative, positive
+from jepa.modalities.video.motion.camera import Camera, Move, Shot, aim, shoot
+
+VERSION = "motion 1"
+"""Of everything that a clip follows from; a change of that needs another."""
+PHOTOGRAPHS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
+
+_STEEPEST = 1.2
+"""Half the angle of the whole turn, in radians: beyond that, windows get needlessly small."""
+_DRAWS = 4
+_DAMAGE = (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError)
+"""What Pillow raises for damaged files."""
+
+
+@final
+class Motion(Measured):
+    """Clips of a camera that pans, zooms or turns over photographs; the label says which.
+
+    Photographs are the files below `data.root` (or its sub-folder `data.split`), at any depth. So
+    a probe can ask an encoder how things move, without a labelled set of clips. Clip i is a
+    function of (seed, i) and of the photographs. Each of the eight moves has as many clips as any
+    other, and the middle of a clip tells nothing of the move. Labels name the way of the camera: in
+    `pan_left`, what is seen goes to the right.
+
+    Quantity: `speed`, the mean way of a pixel from frame to frame, as a share of the shorter side.
+
+    Items are arrays: uint8 [frames, H, W, 3].
+    """
+
+    @attrs.frozen(kw_only=True)
+    class Config:
+        """Length, size and speed of clips, and how many."""
+
+        frames: int = attrs.field(default=16, validator=check("2 or more", lambda v: v >= 2))
+        """Frames of a clip."""
+        size: tuple[int, int] = attrs.field(
+            default=(64, 64), validator=check("two sides of at least 4", lambda v: min(v) >= 4)
+        )
+        """Height and width in pixels."""
+        speed: tuple[float, float] = attrs.field(
+            default=(0.01, 0.03),
+            validator=check("two speeds above 0, in order", lambda v: 0 < v[0] <= v[1]),
+        )
+        """From and to; the mean way of a pixel from frame to frame, as a share of the shorter
+        side."""
+        clips: int | None = attrs.field(default=None, validator=positive)
+        """Clips of the source; None: as many as photographs."""
+        seed: int = attrs.field(default=0, validator=non_negative)
+        """Of the clips, whatever the run's."""
+
+        def __attrs_post_init__(self) -> None:
+            camera = self.camera
+            turned = camera.rate(camera.fastest) * camera.half
+            if turned > _STEEPEST:
+                most = self.speed[1] * _STEEPEST / turned
+                raise FieldError(
+                    "speed",
+                    f"found up to {self.speed[1]:g}, allowed: at most {most:.3g} over "
+                    f"{self.frames} frames, or little of a photograph is seen",
+                )
+
+        @property
+        def camera(self) -> Camera:
+            """What clips are filmed with."""
+            return Camera(self.frames, self.size, self.speed[1])
+
+    def __init__(self, config: Config, place: Place) -> None:
+        self._config = config
+        self._files = FileList.of(attrs.evolve(place, extensions=PHOTOGRAPHS))
+        self._names = self._files.names
+
+    def __len__(self) -> int:
+        return self._config.clips or len(self._names)
+
+    def item(self, index: int) -> Item:
+        """One clip: uint8 [frames, H, W, 3].
+
+        Raises:
+            DecodeError: its photograph cannot be read.
+        """
+        camera, name = self._config.camera, self._photograph(index)
+        pixels = _pixels(self._files.folder / name, camera)
+        shot = self.shot(index, (pixels.shape[1], pixels.shape[2]))
+        clip = shoot(camera, pixels, shot).numpy()
+        return Item(clip, f"{name} {shot.move.name.lower()} {index}", int(shot.move))
+
+    def shot(self, index: int, photograph: tuple[int, int]) -> Shot:
+        """What the camera does in a clip, over a photograph of these sides."""
+        move, speed, draws = self._drawn(index)
+        return aim(self._config.camera, photograph, move, speed, draws)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The moves."""
+        return tuple(move.name.lower() for move in Move)
+
+    def labels(self) -> np.ndarray | None:
+        """Labels [n] int64."""
+        return np.arange(len(self)) % len(Move)
+
+    @property
+    def quantities(self) -> tuple[str, ...]:
+        """Names of what is measured."""
+        return ("speed",)
+
+    def quantity(self, name: str) -> np.ndarray:
+        """One number a clip: [n] float64."""
+        if name not in self.quantities:
+            raise DataError(f"quantity of motion: {one_of(name, self.quantities)}")
+        return np.array([self._drawn(index)[1] for index in range(len(self))])
+
+    def fingerprint(self) -> str:
+        """A digest of the photographs' paths and of the settings."""
+        text = f"{VERSION} {self._names.digest()} {self._config}"
+        return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+    def _photograph(self, index: int) -> str:
+        """Each photograph once in a round, in another order each round."""
+        count = len(self._names)
+        order = _order(self._config.seed, index // count, count)
+        return os.fsdecode(self._names[int(order[index % count])])
+
+    def _drawn(self, index: int) -> tuple[Move, float, tuple[float, ...]]:
+        config = self._config
+        rng = SampleRng(config.seed, 0, index, Stream.SAMPLES)
+        speed, *draws = rng.uniforms(_DRAWS).tolist()
+        low, high = config.speed
+        return Move(index % len(Move)), low + (high - low) * speed, tuple(draws)
+
+
+@functools.lru_cache(maxsize=4)
+def _order(seed: int, turn: int, count: int) -> np.ndarray:
+    return permutation(seed, turn, count)
+
+
+def _pixels(path: Path, camera: Camera) -> Tensor:
+    """A photograph, upright: uint8 [3, h, w]. Large JPEGs are read at a part of their size.
+
+    Raises:
+        DecodeError: it cannot be read.
+    """
+    enough = 2 * math.ceil(max(camera.room))
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of odd metadata
+            with Image.open(path) as opened:
+                opened.draft("RGB", (enough, enough))
+                upright = ImageOps.exif_transpose(opened).convert("RGB")
+    except UnidentifiedImageError as error:
+        raise DecodeError("no photograph of a known format") from error
+    except _DAMAGE as error:
+        raise DecodeError(f"damaged photograph: {str(error).partition(chr(10))[0]}") from error
+    return rearrange(torch.from_numpy(np.array(upright)), "h w C -> C h w")
