@@ -1,4 +1,4 @@
-"""Where pictures are cut, and how they are resized."""
+"""Where planes of values, such as pictures, are cut, and how they are resized."""
 
 from __future__ import annotations
 
@@ -58,11 +58,11 @@ def random_box(
     return Box((height - h) // 2, (width - w) // 2, h, w)
 
 
-def resize(pixels: Tensor, height: int, width: int, interpolation: Interpolation) -> Tensor:
+def resize(values: Tensor, height: int, width: int, interpolation: Interpolation) -> Tensor:
     """Resize uint8 [C, h, w] to [C, height, width], with anti-aliasing."""
-    if pixels.shape[1:] == (height, width):
-        return pixels
-    return F.interpolate(pixels[None], (height, width), mode=interpolation, antialias=True)[0]
+    if values.shape[1:] == (height, width):
+        return values
+    return F.interpolate(values[None], (height, width), mode=interpolation, antialias=True)[0]
 
 
 def cover(height: int, width: int, at_least: tuple[float, float]) -> tuple[int, int]:

@@ -117,6 +117,7 @@ ELSEWHERE = {
     ("modality", "audio"),
     ("modality", "video"),
     ("source", "frame_folders"),
+    ("source", "motion"),
     ("protocol", "finetune"),
     ("protocol", "lowshot"),
     *(("source", name) for name in ("arrays", "class_folders", "folder", "scenes", "shards")),

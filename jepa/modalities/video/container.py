@@ -6,7 +6,7 @@ import itertools
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, NamedTuple, final
 
 import numpy as np
 
@@ -23,6 +23,12 @@ _WORTH_A_JUMP = 16
 """Frames that a jump must spare; the decoder begins anew after it."""
 _HIDDEN = 1
 """Packets in a row that may give no frame of their own: half frames, or never to be shown."""
+
+
+class _Decoded(NamedTuple):
+    place: int
+    frame: VideoFrame
+    whole: bool
 
 
 @final
@@ -51,10 +57,10 @@ class FileFilm(Film):
         """Places with their frames, ascending. See `Film.frames`."""
         upright = Upright(self._packets.pixel)
         for key, wanted in self._legs(places):
-            for place, frame in self._leg(key, wanted):
-                if frame.is_corrupt:
+            for place, found in self._leg(key, wanted):
+                if not found.whole:
                     raise DecodeError(f"damaged: frame {place} of {self.length}")
-                yield place, upright(frame)
+                yield place, upright(found.frame)
 
     def _legs(self, places: Sequence[int]) -> Iterator[tuple[int, list[int]]]:
         """Frames to be decoded in one go, after the place where decoding begins: 0, or a key."""
@@ -69,7 +75,7 @@ class FileFilm(Film):
             last = place
         yield begin, leg
 
-    def _leg(self, key: int, wanted: list[int]) -> Iterator[tuple[int, VideoFrame]]:
+    def _leg(self, key: int, wanted: list[int]) -> Iterator[tuple[int, _Decoded]]:
         """Frames wanted, decoded from a key on; from the start where the file cannot jump there."""
         if key:
             with opened(self._content) as file:
@@ -82,49 +88,50 @@ class FileFilm(Film):
 
     def _after_jump(
         self, file: Opened, key: int, wanted: list[int]
-    ) -> Iterator[tuple[int, VideoFrame]] | None:
+    ) -> Iterator[tuple[int, _Decoded]] | None:
         try:
             file.container.seek(int(self._packets.stamps[key]), stream=file.stream)
         except pyav().error.FFmpegError:
             return None
         numbered = self._numbered(file)
         first = next(numbered, None)
-        if first is None or first[0] > wanted[0]:  # it went too far
+        if first is None or first.place > wanted[0]:  # it went too far
             return None
         return self._shown(itertools.chain([first], numbered), wanted)
 
-    def _numbered(self, file: Opened) -> Iterator[tuple[int, VideoFrame]]:
+    def _numbered(self, file: Opened) -> Iterator[_Decoded]:
         """Decoded frames with their places."""
+        whole = True
         for count, frame in enumerate(decoded(file)):
-            if self._packets.counted or frame.pts is None:
-                yield count, frame
-                continue
-            place = self._packets.place(frame.pts)
-            if place >= 0:
-                yield place, frame
+            # What is decoded from a damaged frame holds its damage, and is not marked.
+            whole = not frame.is_corrupt and (whole or bool(frame.key_frame))
+            if self._packets.counted:
+                yield _Decoded(count, frame, whole)
+            elif frame.pts is not None and (place := self._packets.place(frame.pts)) >= 0:
+                yield _Decoded(place, frame, whole)
 
     def _shown(
-        self, numbered: Iterable[tuple[int, VideoFrame]], wanted: list[int]
-    ) -> Iterator[tuple[int, VideoFrame]]:
+        self, numbered: Iterable[_Decoded], wanted: list[int]
+    ) -> Iterator[tuple[int, _Decoded]]:
         """The frames at the places wanted, which ascend.
 
         For a packet that gives no frame of its own, the frame before it stands.
         """
         rest = deque(wanted)
-        held: tuple[int, VideoFrame] | None = None
-        for here, frame in numbered:
-            while rest[0] < here and held is not None and rest[0] - held[0] <= _HIDDEN:
-                yield rest.popleft(), held[1]
+        held: _Decoded | None = None
+        for found in numbered:
+            while rest[0] < found.place and held is not None and rest[0] - held.place <= _HIDDEN:
+                yield rest.popleft(), held
                 if not rest:
                     return
-            if rest[0] < here:
+            if rest[0] < found.place:
                 break
-            if rest[0] == here:
-                yield rest.popleft(), frame
+            if rest[0] == found.place:
+                yield rest.popleft(), found
                 if not rest:
                     return
-            held = here, frame
-        while rest and held is not None and 0 < rest[0] - held[0] <= _HIDDEN:
-            yield rest.popleft(), held[1]
+            held = found
+        while rest and held is not None and 0 < rest[0] - held.place <= _HIDDEN:
+            yield rest.popleft(), held
         if rest:
             raise DecodeError(f"damaged: it announces {self.length} frames, and {rest[0]} is lost")

@@ -47,7 +47,7 @@ def opened(content: Path | bytes) -> Iterator[Opened]:
             file, metadata_errors="replace", container_options={"format_whitelist": _FORMATS}
         )
     except av.error.FFmpegError as error:
-        raise DecodeError(f"no film of a known format, or a damaged one: {error.strerror}") from error
+        raise DecodeError(f"no film of a known format, or damaged: {error.strerror}") from error
     with container:
         streams = [s for s in container.streams.video if not s.disposition & _COVER]
         if not streams:

@@ -349,6 +349,27 @@ def test_a_large_gap_is_damage(tmp_path):
     assert seen(path, [3, 9]) == [3, 9]
 
 
+def test_what_is_decoded_from_damage_is_damaged_too(tmp_path):
+    """Decoders hide damage by the frames around it, and the next frames are decoded from that."""
+    options = {"g": "30", "bf": "0", "x264-params": "scenecut=0"}
+    path = write(tmp_path / "a.mp4", film(60), options=options)
+    with av.open(str(path)) as source:
+        sizes = [(p.pos, p.size) for p in source.demux(video=0) if p.size]
+    data, noise = bytearray(path.read_bytes()), np.random.default_rng(0)
+    pos, size = sizes[20]
+    spoilt = size // 2
+    data[pos + spoilt : pos + size] = noise.bytes(size - spoilt)
+    path.write_bytes(bytes(data))
+    with av.open(str(path)) as again:
+        marks = [each.is_corrupt for each in again.decode(video=0)]
+    if marks != [place == 20 for place in range(60)]:
+        pytest.skip("this FFmpeg hides such damage otherwise")
+    for place in (20, 21, 29):
+        with pytest.raises(DecodeError, match=f"damaged: frame {place} of 60"):
+            seen(path, [place])
+    assert seen(path, [5, 19, 30, 45]) == [5, 19, 30, 45]
+
+
 def test_files_are_closed(tmp_path):
     from pathlib import Path
 

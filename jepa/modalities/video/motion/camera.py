@@ -195,7 +195,7 @@ def _moved(plane: Tensor, camera: Camera, shot: Shot, times: Tensor) -> Tensor:
     y, x = plane.unbind(-1)
     if shot.move in _PANS:
         down, right = (way * shot.speed * min(camera.size) for way in _PANS[shot.move])
-        return torch.stack(torch.broadcast_tensors(y + down * times, x + right * times), dim=-1)
+        return torch.stack([y + down * times, x + right * times], dim=-1)
     angles = camera.rate(shot.speed) * times
     if shot.move is Move.ZOOM_IN:
         return plane * torch.exp(-angles)[..., None]
