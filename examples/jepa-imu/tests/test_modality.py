@@ -29,7 +29,7 @@ def modality(**settings: object) -> ImuModality:
 
 
 SMALL = ["model.dim=16", "model.encoder={name: vit, depth: 4, heads: 2}"]
-SMALL += ["model.predictor={name: vit, depth: 1, dim: 16, heads: 2}", "masks.0.length=2"]
+SMALL += ["model.predictor={name: vit, depth: 1, dim: 16, heads: 2}"]
 CONTENTS = [series(200), series(90, 2.0), series(61, 1.0), series(40, 4.0).astype(np.float16)]
 
 
