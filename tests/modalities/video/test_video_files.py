@@ -116,16 +116,36 @@ def test_files_that_cannot_jump(tmp_path, counting, ending):
     assert 85 <= counting[0] <= 90
 
 
-def test_a_failed_jump_is_made_good(tmp_path, monkeypatch):
+def test_a_jump_that_went_too_far_is_made_good(tmp_path, monkeypatch, counting):
     path = write(tmp_path / "a.mp4", film(100), options={"g": "20"})
-
-    def too_far(self, file, key, wanted):
-        file.container.seek(int(self._packets.stamps[80]), stream=file.stream)
-        first = next(self._numbered(file))
-        assert first[0] > wanted[0]
-
-    monkeypatch.setattr(container.FileFilm, "_after_jump", too_far)
+    monkeypatch.setattr(container.FileFilm, "_legs", lambda self, places: [(80, places)])
     assert seen(path, [50, 55]) == [50, 55]
+    assert counting[0] > 50
+
+
+@pytest.mark.parametrize(
+    ("decoded", "wanted", "given"),
+    [
+        ([0, 1, 3, 4], [1, 2, 3], [1, 1, 3]),
+        ([0, 1, 3], [4], [3]),
+        ([0, 1, 4], [3], None),
+        ([0, 1, 4], [2, 4], [1, 4]),
+        ([0, 1], [3], None),
+        ([1, 2], [0], None),
+        ([], [0], None),
+    ],
+)
+def test_one_packet_in_a_row_may_give_no_frame(tmp_path, decoded, wanted, given):
+    """Half frames, and frames that are never shown, have packets of their own."""
+    opened = open_film(write(tmp_path / "a.mkv", film(6)))
+    numbered = [container._Decoded(place, f"frame {place}", True) for place in decoded]
+    if given is None:
+        with pytest.raises(DecodeError, match="is lost"):
+            list(opened._shown(iter(numbered), wanted))
+        return
+    found = list(opened._shown(iter(numbered), wanted))
+    assert [place for place, _ in found] == wanted
+    assert [shown.frame for _, shown in found] == [f"frame {place}" for place in given]
 
 
 @pytest.mark.parametrize("ending", ["mp4", "mkv", "webm", "gif"])
@@ -187,7 +207,7 @@ def test_pixels_that_are_not_square_are_made_so(tmp_path):
 
 
 def test_a_film_among_other_streams(tmp_path):
-    """A cover, which is no film, sound, and two films, of which the first counts."""
+    """Sound, and two films, of which the first counts."""
     path = tmp_path / "a.mkv"
     with av.open(str(path), "w") as made:
         sound = made.add_stream("libvorbis" if "libvorbis" in av.codecs_available else "aac", 8000)
@@ -197,13 +217,48 @@ def test_a_film_among_other_streams(tmp_path):
         for place in range(20):
             for stream, value in zip(films, (place, 500 + place), strict=True):
                 made.mux(stream.encode(av.VideoFrame.from_ndarray(frame(value), format="rgb24")))
-            noise = np.zeros((1, 800), dtype=np.float32)
-            samples = av.AudioFrame.from_ndarray(noise, format="fltp", layout="mono")
-            samples.sample_rate = 8000
-            made.mux(sound.encode(samples))
+            made.mux(sound.encode(_sound(place)))
         for stream in (*films, sound):
             made.mux(stream.encode())
     assert seen(path, [0, 7, 19]) == [0, 7, 19]
+
+
+def _sound(place=0):
+    samples = av.AudioFrame.from_ndarray(
+        np.zeros((1, 1024), dtype=np.float32), format="fltp", layout="mono"
+    )
+    samples.sample_rate, samples.pts = 8000, 1024 * place
+    return samples
+
+
+def test_a_cover_is_no_film(tmp_path):
+    """Such as that of a song in a file of films."""
+    path = tmp_path / "a.mp4"
+    with av.open(str(path), "w") as made:
+        sound = made.add_stream("aac", 8000)
+        cover = made.add_stream("mjpeg", rate=1)
+        cover.width, cover.height, cover.pix_fmt = WIDTH, HEIGHT, "yuvj420p"
+        cover.disposition = av.stream.Disposition.attached_pic
+        made.mux(cover.encode(av.VideoFrame.from_ndarray(frame(9), format="rgb24")))
+        made.mux([*cover.encode(), *sound.encode(_sound()), *sound.encode()])
+    with av.open(str(path)) as again:
+        assert again.streams.video[0].disposition & av.stream.Disposition.attached_pic
+    with pytest.raises(DecodeError, match="no stream of pictures"):
+        open_film(path)
+
+
+def test_containers_that_are_not_listed_are_refused_whatever_their_name(tmp_path):
+    path = tmp_path / "a.mp4"
+    with av.open(str(path), "w", format="mpegts") as made:
+        stream = made.add_stream("mpeg4", rate=10)
+        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
+        for place in range(20):
+            made.mux(stream.encode(av.VideoFrame.from_ndarray(frame(place), format="rgb24")))
+        made.mux(stream.encode())
+    with av.open(str(path)) as again:
+        assert len(list(again.decode(video=0))) == 20
+    with pytest.raises(DecodeError, match="no film of a known format"):
+        open_film(path)
 
 
 def test_large_files_are_read_through_once(tmp_path, monkeypatch):
@@ -269,15 +324,11 @@ def test_what_is_no_film_is_refused(tmp_path):
         open_film(tmp_path / "none.mp4")
 
 
-def test_sound_alone_and_a_cover_are_no_film(tmp_path):
+def test_sound_alone_is_no_film(tmp_path):
     path = tmp_path / "a.mp4"
     with av.open(str(path), "w") as made:
         sound = made.add_stream("aac", 8000)
-        samples = av.AudioFrame.from_ndarray(
-            np.zeros((1, 1024), dtype=np.float32), format="fltp", layout="mono"
-        )
-        samples.sample_rate = 8000
-        made.mux([*sound.encode(samples), *sound.encode()])
+        made.mux([*sound.encode(_sound()), *sound.encode()])
     with pytest.raises(DecodeError, match="no stream of pictures"):
         open_film(path)
 
