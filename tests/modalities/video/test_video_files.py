@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from fractions import Fraction
@@ -269,6 +270,9 @@ def test_large_files_are_read_through_once(tmp_path, monkeypatch):
         assert seen(path, [4]) == [4]
     after = packets._remembered.cache_info()
     assert (after.misses - before.misses, after.hits - before.hits) == (1, 2)
+    os.utime(path, (1, 1))
+    assert open_film(path).length == 20
+    assert packets._remembered.cache_info().misses - after.misses == 1
     write(path, film(30))
     assert open_film(path).length == 30
 

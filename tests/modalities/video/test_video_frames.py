@@ -151,6 +151,13 @@ def test_a_clip_with_a_clip_inside(tmp_path):
     assert names == {"x/one", "x/one/inner", "x/one0", "x/one.", "x/none/a"}
 
 
+def test_a_frame_named_like_a_folder_beside_it(tmp_path):
+    root = clips(tmp_path / "data", "x/one")
+    Image.fromarray(frame(1)).save(root / "x" / "one0.png")
+    found = made(root, tmp_path / "cache")
+    assert {found.item(i).name for i in range(len(found))} == {"x", "x/one"}
+
+
 def test_the_root_itself_may_be_a_clip(tmp_path):
     root = folder(tmp_path / "data", film(3))
     source = made(root, tmp_path / "cache")

@@ -140,13 +140,13 @@ def test_one_crop_for_the_whole_clip():
 def test_half_of_the_clips_are_mirrored():
     ramp = np.zeros((4, HEIGHT, WIDTH, 3), dtype=np.uint8)
     ramp[:, :, : WIDTH // 2] = 255
-    crops = {**WHOLE, "crop_scale": (0.9, 1.0), "flip": True}
+    crops = {**WHOLE, "crop_scale": (0.9, 1.0), "flip": True, "size": (4, 10)}
     made = VideoModality(VideoModality.Config(frames=2, stride=1, **crops))
-    clips = [trained(made, ramp, index) for index in range(800)]
+    clips = [trained(made, ramp, index) for index in range(3000)]
     left = [bool((clip[..., 0] > 128).all()) for clip in clips]
     right = [bool((clip[..., -1] > 128).all()) for clip in clips]
     assert all(a != b for a, b in zip(left, right, strict=True))  # the clip as a whole
-    assert stats.binomtest(sum(left), 800).pvalue > 0.01
+    assert stats.binomtest(sum(left), 3000).pvalue > 0.01
     assert bool((made.eval_input(ramp)[..., 0] > 128).all())
     never = VideoModality(VideoModality.Config(frames=2, stride=1, **{**crops, "flip": False}))
     assert all((trained(never, ramp, index)[..., 0] > 128).all() for index in range(50))
