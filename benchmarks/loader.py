@@ -31,13 +31,13 @@ from torch.utils.data import DataLoader, RandomSampler
 from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
+from jepa.core.channels import IMAGENET_MEAN, IMAGENET_STD
 from jepa.core.data.folder import Folder
 from jepa.core.data.loading import load
 from jepa.core.data.source import Place
 from jepa.core.rng import SampleRng
 from jepa.modalities.image import ImageModality
 from jepa.modalities.image.embedded import FashionMnist
-from jepa.modalities.image.modality import IMAGENET_MEAN, IMAGENET_STD
 
 CIFAR = Path(__file__).parents[2] / "shared/data/image-cifar10/cifar10-jpeg.tar.xz"
 HEIGHT, WIDTH, SIZE = 375, 500, 224

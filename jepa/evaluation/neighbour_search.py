@@ -202,17 +202,16 @@ def find_neighbours(
     searched: Searched, queries: Sequence[Query], k: int
 ) -> list[tuple[Neighbour, ...]]:
     """The k nearest of each query, the nearest first, without the query itself."""
-    asked = torch.stack([query.features for query in queries]).float()
     found: list[tuple[Neighbour, ...]] = []
-    for similarity, rows in nearest(searched.features, asked, k + 1):
-        for values, places in zip(similarity.tolist(), rows.tolist(), strict=True):
-            query = queries[len(found)]
-            others = [
-                Neighbour(row=row, similarity=value)
-                for row, value in zip(places, values, strict=True)
-                if not _is_itself(searched, query, row)
-            ]
-            found.append(tuple(others[:k]))
+    for query in queries:
+        # Each by itself: products of several round by how many there are, on some CPUs.
+        ((similarity, rows),) = nearest(searched.features, query.features[None].float(), k + 1)
+        others = [
+            Neighbour(row=row, similarity=value)
+            for row, value in zip(rows[0].tolist(), similarity[0].tolist(), strict=True)
+            if not _is_itself(searched, query, row)
+        ]
+        found.append(tuple(others[:k]))
     return found
 
 

@@ -91,12 +91,7 @@ def test_random_queries_are_the_same_again_and_have_classes(trained, tmp_path):
     assert all(len(row["neighbours"]) == 8 for row in drawn)
     assert {"Bag", "Sneaker"} <= {near["class"] for row in drawn for near in row["neighbours"]}
     assert neighbors(trained, "test", tmp_path, "--queries", "2") == 0
-    for again, first in zip(table(tmp_path), drawn[:2], strict=True):
-        assert again["query"] == first["query"]
-        # Products of two queries round otherwise than those of six on some CPUs.
-        near = [[row["similarity"] for row in each["neighbours"]] for each in (again, first)]
-        assert near[0] == pytest.approx(near[1], abs=1e-6)
-        assert [n["name"] for n in again["neighbours"]] == [n["name"] for n in first["neighbours"]]
+    assert table(tmp_path) == drawn[:2]
 
 
 def test_frames_tell_the_class(trained, tmp_path):

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from typing import Any, Literal, final
 
 import attrs
-import torch
 import torch.nn.functional as F
 from einops import rearrange, repeat
 from torch import Tensor, nn
 
+from jepa.core.channels import IMAGENET_MEAN, IMAGENET_STD, Normalize
 from jepa.core.crop import Interpolation, center, cover, random_box, resize
 from jepa.core.interfaces import InputSpec
 from jepa.core.modality import Content, Modality, entire
@@ -18,8 +18,6 @@ from jepa.core.rng import SampleRng
 from jepa.core.settings import FieldError, check, positive_range, scale_range
 from jepa.modalities.image.decode import EXTENSIONS, open_picture
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
 _BASELINE_SIDE = 32
 
 _part_of_one = check("above 0, at most 1", lambda v: 0 < v <= 1)
@@ -135,7 +133,7 @@ class ImageModality(Modality):
         grey = self.config.channels == 1
         mean = self.config.mean or (_average(IMAGENET_MEAN) if grey else IMAGENET_MEAN)
         std = self.config.std or (_average(IMAGENET_STD) if grey else IMAGENET_STD)
-        return Normalize(mean, std)
+        return Normalize(mean, std, axes=2)
 
     def preview(self, inputs: Tensor) -> Tensor:
         """The inputs themselves: uint8 [B, C, H, W] -> uint8 [B, H, W, 3]."""
@@ -149,22 +147,3 @@ class ImageModality(Modality):
         sides = min(height, _BASELINE_SIDE), min(width, _BASELINE_SIDE)
         pooled = F.adaptive_avg_pool2d(inputs.float() / 255, sides)
         return rearrange(pooled, "b c h w -> b (c h w)")
-
-
-@final
-class Normalize(nn.Module):
-    """uint8 [B, C, H, W] -> float32, (x / 255 - mean) / std a channel."""
-
-    scale: Tensor
-    shift: Tensor
-
-    def __init__(self, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
-        super().__init__()
-        means, stds = (torch.tensor(v, dtype=torch.float64)[:, None, None] for v in (mean, std))
-        # One multiplication and one addition a pixel.
-        self.register_buffer("scale", (1 / (255 * stds)).float(), persistent=False)
-        self.register_buffer("shift", (-means / stds).float(), persistent=False)
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        """[B, C, H, W] of any type -> float32 [B, C, H, W]."""
-        return torch.addcmul(self.shift, inputs.float(), self.scale)

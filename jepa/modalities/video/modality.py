@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
+from jepa.core.channels import IMAGENET_MEAN, IMAGENET_STD, Normalize
 from jepa.core.crop import Box, random_box, resize
 from jepa.core.interfaces import InputSpec
 from jepa.core.modality import Content, Modality
@@ -25,8 +26,6 @@ from jepa.modalities.video.film import Film, Frame
 from jepa.modalities.video.opening import open_film
 from jepa.modalities.video.pick import Rhythm, Short, pick
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
 _BASELINE_FRAMES, _BASELINE_SIDE = 8, 8
 _HALF = 0.5
 
@@ -67,7 +66,7 @@ class VideoModality(Modality):
         """Height and width in pixels."""
         crop_scale: tuple[float, float] = attrs.field(default=(0.3, 1.0), validator=scale_range)
         """Share of a frame's area that a training crop has, from and to."""
-        crop_aspect: tuple[float, float] = attrs.field(
+        crop_ratio: tuple[float, float] = attrs.field(
             default=(0.75, 1.35), validator=positive_range
         )
         """Width over height of a training crop, from and to."""
@@ -122,7 +121,7 @@ class VideoModality(Modality):
         place, mirror = rng.uniforms(2).tolist()
 
         def box(height: int, width: int) -> Box:
-            return random_box(height, width, config.crop_scale, config.crop_aspect, rng)
+            return random_box(height, width, config.crop_scale, config.crop_ratio, rng)
 
         clip = self._clip(content, place, box)
         return clip.flip(3) if config.flip and mirror < _HALF else clip
@@ -171,7 +170,7 @@ class VideoModality(Modality):
 
     def device_transform(self) -> nn.Module:
         """uint8 [B, 3, T, H, W] -> normalised float32 [B, 3, T, H, W]."""
-        return Normalise(self.config.mean, self.config.std)
+        return Normalize(self.config.mean, self.config.std, axes=3)
 
     def preview(self, inputs: Tensor) -> Tensor:
         """Film strips, frames side by side: uint8 [B, 3, T, H, W] -> uint8 [B, H, T W, 3]."""
@@ -196,23 +195,3 @@ def _tensor(frame: Frame) -> Tensor:
     """[h, w, 3] -> [3, h, w]."""
     plain = np.require(frame, requirements=["C", "W"])  # as torch wants it
     return rearrange(torch.from_numpy(plain), "h w c -> c h w")
-
-
-@final
-class Normalise(nn.Module):
-    """uint8 [B, 3, T, H, W] -> float32, (x / 255 - mean) / std a channel."""
-
-    scale: Tensor
-    shift: Tensor
-
-    def __init__(self, mean: Colours, std: Colours) -> None:
-        super().__init__()
-        shape = (3, 1, 1, 1)
-        deviation = torch.tensor(std, dtype=torch.float64).reshape(shape)
-        middle = torch.tensor(mean, dtype=torch.float64).reshape(shape)
-        self.register_buffer("scale", (1 / (255 * deviation)).float(), persistent=False)
-        self.register_buffer("shift", (-middle / deviation).float(), persistent=False)
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        """[B, 3, T, H, W] of any type -> float32 [B, 3, T, H, W]."""
-        return torch.addcmul(self.shift, inputs.float(), self.scale)

@@ -13,7 +13,7 @@ import numpy as np
 from jepa.core.data.listing import FileList
 from jepa.core.data.mapped import PackedNames
 from jepa.core.data.source import Item, Place, Source
-from jepa.modalities.video.folder import FRAME_ENDINGS
+from jepa.modalities.video.still import STILLS
 
 
 @final
@@ -33,7 +33,7 @@ class FrameFolders(Source):
         """Nothing to set."""
 
     def __init__(self, config: Config, place: Place) -> None:
-        files = FileList.of(attrs.evolve(place, extensions=FRAME_ENDINGS))
+        files = FileList.of(attrs.evolve(place, extensions=STILLS))
         self._folder = files.folder
         self._digest = files.names.digest()
         self._clips = [name for name in files.folders if _holds_files(files.names, name)]

@@ -24,7 +24,7 @@ av = pytest.importorskip("av", reason="needs PyAV: the extra `video`")
 WHOLE = {
     "size": (HEIGHT, WIDTH),
     "crop_scale": (1.0, 1.0),
-    "crop_aspect": (WIDTH / HEIGHT, WIDTH / HEIGHT),
+    "crop_ratio": (WIDTH / HEIGHT, WIDTH / HEIGHT),
     "eval_crop": 1.0,
     "flip": False,
 }

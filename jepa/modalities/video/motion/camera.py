@@ -139,7 +139,7 @@ def aim(
 
 
 def shoot(camera: Camera, photograph: Tensor, shot: Shot) -> Tensor:
-    """Camera it: uint8 [3, h, w] -> uint8 [F, H, W, 3]."""
+    """Film it: uint8 [3, h, w] -> uint8 [F, H, W, 3]."""
     pixels, shrunk = _shrunk(photograph, shot.scale)
     # By the fastest zoom, or a still would tell something of the speed.
     finer = 1 if shot.scale * math.exp(camera.rate(camera.fastest) * camera.half) <= 1 else _FINER

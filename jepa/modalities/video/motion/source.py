@@ -6,7 +6,6 @@ import functools
 import hashlib
 import math
 import os
-import warnings
 from pathlib import Path
 from typing import final
 
@@ -14,25 +13,22 @@ import attrs
 import numpy as np
 import torch
 from einops import rearrange
-from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from jepa.core.data.listing import FileList
 from jepa.core.data.source import Item, Measured, Place
-from jepa.core.errors import DataError, DecodeError, one_of
+from jepa.core.errors import DataError, one_of
 from jepa.core.rng import SampleRng, Stream, permutation
 from jepa.core.settings import FieldError, check, non_negative, positive
 from jepa.modalities.video.motion.camera import Camera, Move, Shot, aim, shoot
+from jepa.modalities.video.still import STILLS, read_still
 
 VERSION = "motion 1"
 """Of everything that a clip follows from; a change of that needs another."""
-PHOTOGRAPHS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
 
 _STEEPEST = 1.2
 """Half the angle of the whole turn, in radians: beyond that, windows get needlessly small."""
 _DRAWS = 4
-_DAMAGE = (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError)
-"""What Pillow raises for damaged files."""
 
 
 @final
@@ -89,7 +85,7 @@ class Motion(Measured):
 
     def __init__(self, config: Config, place: Place) -> None:
         self._config = config
-        self._files = FileList.of(attrs.evolve(place, extensions=PHOTOGRAPHS))
+        self._files = FileList.of(attrs.evolve(place, extensions=STILLS))
         self._names = self._files.names
 
     def __len__(self) -> int:
@@ -157,20 +153,10 @@ def _order(seed: int, turn: int, count: int) -> np.ndarray:
 
 
 def _pixels(path: Path, camera: Camera) -> Tensor:
-    """A photograph, upright: uint8 [3, h, w]. Large JPEGs are read at a part of their size.
+    """A photograph: uint8 [3, h, w]. Large JPEGs are read at a part of their size.
 
     Raises:
         DecodeError: it cannot be read.
     """
-    enough = 2 * math.ceil(max(camera.room))
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of odd metadata
-            with Image.open(path) as opened:
-                opened.draft("RGB", (enough, enough))
-                upright = ImageOps.exif_transpose(opened).convert("RGB")
-    except UnidentifiedImageError as error:
-        raise DecodeError("no photograph of a known format") from error
-    except _DAMAGE as error:
-        raise DecodeError(f"damaged photograph: {str(error).partition(chr(10))[0]}") from error
-    return rearrange(torch.from_numpy(np.array(upright)), "h w C -> C h w")
+    photograph = read_still(path, 2 * math.ceil(max(camera.room)))
+    return rearrange(torch.from_numpy(np.array(photograph)), "h w C -> C h w")
