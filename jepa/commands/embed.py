@@ -57,6 +57,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--layers", type=count, default=1, metavar="N", help="the last N, concatenated [1]"
     )
+    parser.add_argument(
+        "--pool",
+        choices=("mean", "mean_std"),
+        default="mean",
+        help="over the tokens; mean_std: their deviations follow their means [mean]",
+    )
     parser.add_argument("--dtype", choices=("float32", "float16"), default="float32")
     parser.add_argument(
         "--batch", type=count, default=128, metavar="N", help="samples at a time [128]"
@@ -87,7 +93,11 @@ def run(args: argparse.Namespace) -> int:
     tune_host(device, deterministic=False)
     return_large_blocks()
     options = Options(
-        per_token=args.per_token, layers=args.layers, dtype=args.dtype, batch=args.batch
+        per_token=args.per_token,
+        layers=args.layers,
+        pool=args.pool,
+        dtype=args.dtype,
+        batch=args.batch,
     )
     embedder = Embedder(frozen, device, options)
     source = read_source(args.data, frozen.config, frozen.modality, None, where="--data")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 import attrs
 from torch import Tensor, nn
@@ -16,6 +16,9 @@ from jepa.core.grid import Grid
 
 if TYPE_CHECKING:
     from jepa.core.model import Backbone
+
+Pool = Literal["mean", "mean_std"]
+"""How the tokens of a sample become one vector: their mean, or mean and deviation side by side."""
 
 
 class Batch(NamedTuple):
@@ -70,11 +73,17 @@ class Samples(ABC):
         """The grid of the N tokens."""
 
     @abstractmethod
-    def pooled(self, layers: int = 1) -> Tensor:
-        """Means over tokens of the last `layers` layers, concatenated: [n, P] float32.
+    def pooled(self, layers: int = 1, pool: Pool = "mean") -> Tensor:
+        """Tokens of the last `layers` layers made one vector, concatenated: [n, P] float32.
 
         An encoder of fewer layers gives all it has. Raw samples have none: they give the
         modality's baseline, whatever is asked.
+
+        Args:
+            layers: how many of the last layers.
+            pool: `mean` over the tokens; `mean_std`: after the means their deviations over the
+                tokens, which tell how a sample varies along its grid (statistics pooling of
+                x-vectors, Snyder et al. 2018).
 
         Raises:
             ConfigError: more layers are asked than are kept (4).

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, final
 
@@ -16,6 +16,7 @@ from torch import Tensor
 from jepa.core.data.loading import LeftOut, attempts
 from jepa.core.data.source import Source
 from jepa.core.errors import ConfigError, DataError
+from jepa.core.probing import Pool
 from jepa.core.training.manifest import NAME as MANIFEST
 from jepa.evaluation.identity import identity
 from jepa.evaluation.loading import Frozen
@@ -30,14 +31,16 @@ class Options:
     """What a row is.
 
     Args:
-        per_token: the features of every token, [N, P]; else their mean, [P].
+        per_token: the features of every token, [N, P]; else they are pooled, [P].
         layers: the last so many layers, concatenated: P = D * layers.
+        pool: how tokens are pooled: `mean_std` makes P twice as wide (see `Samples.pooled`).
         dtype: of the array.
         batch: samples that go through the network together. Rounding depends on it.
     """
 
     per_token: bool = False
     layers: int = 1
+    pool: Pool = "mean"
     dtype: Literal["float32", "float16"] = "float32"
     batch: int = 128
 
@@ -63,7 +66,7 @@ class Embedder:
     """Makes rows of a trained backbone, which it moves to the device.
 
     Raises:
-        ConfigError: more layers than the encoder has.
+        ConfigError: more layers than the encoder has, or a pool beside `per_token`.
     """
 
     def __init__(self, frozen: Frozen, device: torch.device, options: Options) -> None:
@@ -73,10 +76,14 @@ class Embedder:
             raise ConfigError(
                 f"found {options.layers}, allowed: 1 to {depth}, the encoder's depth", "--layers"
             )
+        if options.per_token and options.pool != "mean":
+            raise ConfigError(
+                f"found {options.pool} beside --per-token, allowed: one of the two", "--pool"
+            )
         self.modality, self.device, self.options = modality, device, options
         self._network = backbone.to(device).eval()
         self._prepare = modality.device_transform().to(device)
-        width = backbone.dim * options.layers
+        width = backbone.dim * options.layers * (2 if options.pool == "mean_std" else 1)
         self.grid = backbone.tokenizer.grid_for(modality.spec.shape)
         self.row: tuple[int, ...] = (self.grid.size, width) if options.per_token else (width,)
 
@@ -86,9 +93,15 @@ class Embedder:
             prepared = self._prepare(inputs.to(self.device, non_blocking=True))
             outputs = self._network.layers(prepared, range(-self.options.layers, 0))
             if not self.options.per_token:
-                outputs = [reduce(tokens, "b N D -> b D", "mean") for tokens in outputs]
+                outputs = self._pooled(outputs)
             made: np.ndarray = torch.cat(outputs, dim=-1).float().cpu().numpy()
         return made.astype(self.options.dtype, copy=False)
+
+    def _pooled(self, outputs: Sequence[Tensor]) -> list[Tensor]:
+        found = [reduce(tokens, "b N D -> b D", "mean") for tokens in outputs]
+        if self.options.pool == "mean_std":
+            found += [tokens.std(1, correction=0) for tokens in outputs]
+        return found
 
     def rows(self, source: Source, workers: int, first: int = 0) -> Iterator[Rows]:
         """Rows of the samples from `first` on: one result for each `options.batch` samples.

@@ -26,7 +26,7 @@ from jepa.evaluation.features import Describe, Features
 from jepa.evaluation.identity import identity
 
 _BATCH = 256
-_VERSION = 1
+_VERSION = 2
 
 
 @attrs.frozen(kw_only=True)
@@ -37,12 +37,14 @@ class Kept:
         indices: of the n samples in their source, [n] int64.
         labels: [n] int64, or None.
         layers: a candidate's means over tokens [n, L, P] float32, by the candidate's name.
+        deviations: over the same tokens, [n, L, P] float32, or [n, 1, 0] where there are none.
         left_out: samples that could not be decoded.
     """
 
     indices: Tensor
     labels: Tensor | None
     layers: Mapping[str, Tensor]
+    deviations: Mapping[str, Tensor]
     left_out: int
 
 
@@ -107,6 +109,7 @@ class Extraction:
         labels: list[Tensor | None] = []
         indices: list[Tensor] = []
         layers: dict[str, list[Tensor]] = {name: [] for name in self._describers}
+        deviations: dict[str, list[Tensor]] = {name: [] for name in self._describers}
         left_out = 0
         for batch, found in self._stream(self.indices):
             indices.append(batch.indices)
@@ -114,11 +117,13 @@ class Extraction:
             left_out += len(batch.bad)
             for name, features in found.items():
                 layers[name].append(features.layers.float().cpu())
+                deviations[name].append(features.deviations.float().cpu())
         known = [part for part in labels if part is not None]
         return Kept(
             indices=torch.cat(indices),
             labels=torch.cat(known) if len(known) == len(labels) else None,
             layers={name: torch.cat(parts) for name, parts in layers.items()},
+            deviations={name: torch.cat(parts) for name, parts in deviations.items()},
             left_out=left_out,
         )
 
@@ -181,6 +186,7 @@ def _check_space(folder: str, wanted: int) -> None:
 
 def _write(path: Path, kept: Kept) -> None:
     tensors = {f"layers.{name}": tensor for name, tensor in kept.layers.items()}
+    tensors |= {f"deviations.{name}": tensor for name, tensor in kept.deviations.items()}
     tensors["indices"] = kept.indices
     if kept.labels is not None:
         tensors["labels"] = kept.labels
@@ -202,10 +208,11 @@ def _read(path: Path | None) -> Kept | None:
     return Kept(
         indices=tensors["indices"],
         labels=tensors.get("labels"),
-        layers={
-            name.removeprefix("layers."): tensor
-            for name, tensor in tensors.items()
-            if name.startswith("layers.")
-        },
+        layers=_below("layers.", tensors),
+        deviations=_below("deviations.", tensors),
         left_out=int(left_out),
     )
+
+
+def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}

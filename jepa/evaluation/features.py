@@ -29,10 +29,12 @@ class Features(NamedTuple):
 
     Attributes:
         layers: means over tokens [b, L, P] of the last L layers, the very last at the end.
+        deviations: over the same tokens, [b, L, P]; of the baseline, which has none, [b, 1, 0].
         tokens: [b, N, D] of the last layer.
     """
 
     layers: Tensor
+    deviations: Tensor
     tokens: Tensor
 
 
@@ -55,7 +57,8 @@ def encoded(backbone: Backbone, modality: Modality, device: torch.device) -> Des
     def describe(inputs: Tensor) -> Features:
         outputs = network.layers(prepare(inputs), chosen)
         means = [reduce(tokens, "b N D -> b D", "mean") for tokens in outputs]
-        return Features(torch.stack(means, 1), outputs[-1])
+        deviations = [tokens.std(1, correction=0) for tokens in outputs]
+        return Features(torch.stack(means, 1), torch.stack(deviations, 1), outputs[-1])
 
     return describe
 
@@ -71,15 +74,16 @@ def plain(tokenizer: Tokenizer, modality: Modality, device: torch.device) -> Des
 
     def describe(inputs: Tensor) -> Features:
         baseline = rearrange(modality.baseline(inputs).float(), "b P -> b 1 P")
+        none = baseline[..., :0]
         if not apart:
-            return Features(baseline, baseline)
+            return Features(baseline, none, baseline)
         prepared = prepare(inputs)
         content = tokenizer.raw(prepared)
         grid = tokenizer.grid_for(prepared.shape[1:])
         sides = torch.tensor(grid.shape)
         places = 2 * grid.coords() / (sides - 1).clamp(min=1) - 1  # [N, A] in [-1, 1]
         where = repeat(places.to(content), "N A -> b N A", b=len(content))
-        return Features(baseline, torch.cat([content, where], dim=2))
+        return Features(baseline, none, torch.cat([content, where], dim=2))
 
     return describe
 

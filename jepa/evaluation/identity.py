@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +19,9 @@ _LOOKED_AT = 16
 def identity(source: Source, indices: np.ndarray | None = None) -> str:
     """A digest of a source's fingerprint and of what its samples hold.
 
-    Of files it takes the size and the time of the last change; of samples that a source brings
-    otherwise (arrays, tars, drawn ones) the content of a few, spread over all.
+    Of files it takes the size and the time of the last change, of folders the names besides, for
+    each file in them; of samples that a source brings otherwise (arrays, tars, drawn ones) the
+    content of a few, spread over all.
 
     Args:
         source: of raw samples.
@@ -53,7 +55,13 @@ def _file(path: Whole | None) -> bytes:
     if not isinstance(path, Path):
         return b"-"
     try:
-        found = path.stat()
+        if path.is_dir():
+            inside = sorted(os.scandir(path), key=lambda entry: entry.name)
+            return b"".join(os.fsencode(e.name) + b" " + _stamp(e.stat()) for e in inside)
+        return _stamp(path.stat())
     except OSError:
         return b"-"
+
+
+def _stamp(found: os.stat_result) -> bytes:
     return f"{found.st_size} {found.st_mtime_ns};".encode()

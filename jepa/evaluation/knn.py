@@ -7,7 +7,7 @@ from typing import final
 import attrs
 
 from jepa.core.neighbours import vote
-from jepa.core.probing import Predictions, Protocol, Samples
+from jepa.core.probing import Pool, Predictions, Protocol, Samples
 from jepa.core.settings import positive
 
 
@@ -20,7 +20,9 @@ class KnnConfig:
     temperature: float = attrs.field(default=0.07, validator=positive)
     """A neighbour of similarity s weighs exp(s / temperature)."""
     layers: int = attrs.field(default=1, validator=positive)
-    """Last layers whose means over tokens are concatenated."""
+    """Last layers that are concatenated."""
+    pool: Pool = "mean"
+    """How the tokens of a layer become one vector (see `Samples.pooled`)."""
 
 
 @final
@@ -38,6 +40,6 @@ class Knn(Protocol):
     def predict(self, train: Samples, test: Samples, seed: int) -> Predictions:
         """Classes [1, m] (see `Protocol.predict`)."""
         config = self.config
-        known, asked = (part.pooled(config.layers) for part in (train, test))
+        known, asked = (part.pooled(config.layers, config.pool) for part in (train, test))
         classes = vote(known, train.labels, asked, config.k, config.temperature)
         return Predictions(values=classes[None])

@@ -10,7 +10,7 @@ import attrs
 import torch.nn.functional as F
 from torch import Tensor
 
-from jepa.core.probing import Predictions, Protocol, Samples
+from jepa.core.probing import Pool, Predictions, Protocol, Samples
 from jepa.core.settings import check, positive
 from jepa.evaluation.heads import Course, Heads, Try, train_heads
 from jepa.evaluation.logistic import hold_out, standardisation
@@ -35,8 +35,10 @@ class LinearConfig:
     layers: tuple[int, ...] = attrs.field(
         default=(1, 4), validator=check("one or more, 1 or more each", lambda v: v and min(v) >= 1)
     )
-    """Numbers of last layers to try, whose means over tokens are concatenated. An encoder with
-    fewer layers than asked gives all it has."""
+    """Numbers of last layers to try, which are concatenated. An encoder with fewer layers than
+    asked gives all it has."""
+    pool: Pool = "mean"
+    """How the tokens of a layer become one vector (see `Samples.pooled`)."""
     optimizer: Literal["lars", "adamw"] = "lars"
     lrs: tuple[float, ...] | None = attrs.field(default=None, validator=_rates)
     """Learning rates to try; None: for lars the paper's .01, .05 and .001 a 256 samples at batch
@@ -70,7 +72,7 @@ class Linear(Protocol):
         """Classes [1, m] (see `Protocol.predict`)."""
         labels, classes = train.labels, len(train.classes)
         layers, settings = self._choose(train, labels, classes, seed)
-        known, asked = train.pooled(layers), test.pooled(layers)
+        known, asked = (part.pooled(layers, self.config.pool) for part in (train, test))
         mean, scale = standardisation(known)
         heads = self._fit((known - mean) / scale, labels, classes, [settings], seed)
         predicted = heads.logits((asked - mean) / scale).argmax(-1)  # [1, m]
@@ -86,7 +88,7 @@ class Linear(Protocol):
             return options[0], tries[0]
         found: list[tuple[float, int, Try]] = []
         for layers in options:
-            features = train.pooled(layers)
+            features = train.pooled(layers, self.config.pool)
             mean, scale = standardisation(features[~held])
             features = (features - mean) / scale
             heads = self._fit(features[~held], labels[~held], classes, tries, seed)
@@ -100,7 +102,7 @@ class Linear(Protocol):
         """The options that differ: raw content has no layers, a shallow encoder few."""
         widths: dict[int, int] = {}
         for layers in sorted(self.config.layers):
-            widths.setdefault(train.pooled(layers).shape[1], layers)
+            widths.setdefault(train.pooled(layers, self.config.pool).shape[1], layers)
         return list(widths.values())
 
     def _fit(

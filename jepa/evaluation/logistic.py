@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from jepa.core.probing import Predictions, Protocol, Samples
+from jepa.core.probing import Pool, Predictions, Protocol, Samples
 from jepa.core.rng import SampleRng, Stream
 from jepa.core.settings import check, positive
 
@@ -29,7 +29,9 @@ class LogisticConfig:
     max_iterations: int = attrs.field(default=100, validator=positive)
     """Iterations of L-BFGS for one fit, at most."""
     layers: int = attrs.field(default=1, validator=positive)
-    """Last layers whose means over tokens are concatenated."""
+    """Last layers that are concatenated."""
+    pool: Pool = "mean"
+    """How the tokens of a layer become one vector (see `Samples.pooled`)."""
 
 
 class Head(NamedTuple):
@@ -58,8 +60,8 @@ class Logistic(Protocol):
 
     def predict(self, train: Samples, test: Samples, seed: int) -> Predictions:
         """Classes [1, m] (see `Protocol.predict`)."""
-        layers = self.config.layers
-        known, asked = train.pooled(layers), test.pooled(layers)
+        config = self.config
+        known, asked = (part.pooled(config.layers, config.pool) for part in (train, test))
         classes, l2 = self.classify(known, train.labels, asked, seed)
         return Predictions(values=classes[None], details={"l2": l2})
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from jepa.core.data.loading import LeftOut
 from jepa.core.data.source import Source
 from jepa.core.errors import ConfigError, DataError, DecodeError
-from jepa.core.modality import whole
+from jepa.core.modality import Whole, whole
 from jepa.core.neighbours import nearest
 from jepa.core.rng import SampleRng, Stream
 from jepa.evaluation.embedding import Embedder
@@ -76,7 +76,7 @@ class Query:
         picture: its input [*S], as the loader gives it.
         label: in the classes of the searched source, if it is known.
         row: of the searched source, where it comes from there.
-        file: where it comes from otherwise.
+        file: that it is, or is a part of; None: no file of its own.
     """
 
     name: str
@@ -163,24 +163,26 @@ def read_features(path: Path, source: Source, recipe: dict[str, Any]) -> Searche
 
 def row_query(searched: Searched, embedder: Embedder, row: int) -> Query:
     """A sample of the searched source as query."""
+    content = _whole(searched, row)
     return Query(
         name=searched.names[row],
         features=searched.features[row],
         picture=input_of(searched, embedder, row),
         label=searched.label(row),
         row=row,
+        file=content if isinstance(content, Path) else None,
     )
 
 
 def file_query(embedder: Embedder, file: Path) -> Query:
-    """A file as query; its class is not known.
+    """A file, or a folder that is one sample, as query; its class is not known.
 
     Raises:
-        ConfigError: there is no such file.
+        ConfigError: there is no such file or folder.
         DataError: it cannot be decoded.
     """
-    if not file.is_file():
-        raise ConfigError(f"{file}: no such file", "--query")
+    if not file.exists():
+        raise ConfigError(f"{file}: no such file or folder", "--query")
     try:
         picture = embedder.modality.eval_input(file)
     except (DecodeError, OSError) as error:
@@ -202,21 +204,30 @@ def find_neighbours(
     searched: Searched, queries: Sequence[Query], k: int
 ) -> list[tuple[Neighbour, ...]]:
     """The k nearest of each query, the nearest first, without the query itself."""
-    found: list[tuple[Neighbour, ...]] = []
-    for query in queries:
-        # Each by itself: products of several round by how many there are, on some CPUs.
-        ((similarity, rows),) = nearest(searched.features, query.features[None].float(), k + 1)
+    return [_nearest_others(searched, query, k) for query in queries]
+
+
+def _nearest_others(searched: Searched, query: Query, k: int) -> tuple[Neighbour, ...]:
+    # Each query by itself: products of several round by how many there are, on some CPUs.
+    asked, wanted = query.features[None].float(), k
+    while True:
+        wanted *= 2  # a file may be many samples, and all of them are left out
+        ((similarity, rows),) = nearest(searched.features, asked, wanted)
         others = [
             Neighbour(row=row, similarity=value)
             for row, value in zip(rows[0].tolist(), similarity[0].tolist(), strict=True)
             if not _is_itself(searched, query, row)
         ]
-        found.append(tuple(others[:k]))
-    return found
+        if len(others) >= k or wanted >= len(searched.names):
+            return tuple(others[:k])
 
 
 def _is_itself(searched: Searched, query: Query, row: int) -> bool:
-    if query.file is None:
+    if query.file is None or row == query.row:
         return row == query.row
-    content = whole(searched.source.item(int(searched.indices[row])).content)
+    content = _whole(searched, row)
     return isinstance(content, Path) and content.exists() and content.samefile(query.file)
+
+
+def _whole(searched: Searched, row: int) -> Whole:
+    return whole(searched.source.item(int(searched.indices[row])).content)

@@ -17,7 +17,7 @@ from jepa.core.data.order import Order
 from jepa.core.data.source import Item, Measured, Source
 from jepa.core.errors import ConfigError, DataError, Fault, one_of
 from jepa.core.grid import Grid
-from jepa.core.probing import Batch, Network, Samples
+from jepa.core.probing import Batch, Network, Pool, Samples
 from jepa.evaluation.extraction import Extraction
 from jepa.evaluation.features import KEPT_LAYERS
 
@@ -67,7 +67,7 @@ class CandidateSamples(Samples):
     def quantity(self, name: str) -> Tensor:
         """A measured quantity: [n] float64."""
         source = self._extraction.source
-        if not isinstance(source, Measured):
+        if not isinstance(source, Measured) or not source.quantities:
             raise DataError(f"asked for the quantity '{name}', but the source measures none")
         if name not in source.quantities:
             raise DataError(f"quantity of the samples: {one_of(name, source.quantities)}")
@@ -79,12 +79,14 @@ class CandidateSamples(Samples):
         """The grid of the N tokens."""
         return self._grid
 
-    def pooled(self, layers: int = 1) -> Tensor:
-        """Means over tokens of the last `layers` layers: [n, P] float32."""
+    def pooled(self, layers: int = 1, pool: Pool = "mean") -> Tensor:
+        """Tokens of the last `layers` layers made one vector: [n, P] float32."""
         if not 1 <= layers <= KEPT_LAYERS:
             raise ConfigError(Fault("layers", f"found {layers}, allowed: 1 to {KEPT_LAYERS}"))
-        found = self._extraction.pooled().layers[self.name]  # [n, L, P]
-        return self._of(rearrange(found[:, -layers:], "n L P -> n (L P)"))
+        kept = self._extraction.pooled()
+        parts = [kept.layers, kept.deviations] if pool == "mean_std" else [kept.layers]
+        found = [rearrange(p[self.name][:, -layers:], "n L P -> n (L P)") for p in parts]
+        return self._of(torch.cat(found, dim=1))
 
     def tokens(self) -> Tensor:
         """Features of every token: [n, N, D] float16, in a file."""
@@ -168,9 +170,9 @@ class Blind(Samples):
         """The grid of the N tokens."""
         return self._samples.grid
 
-    def pooled(self, layers: int = 1) -> Tensor:
-        """Means over tokens: [n, P] float32."""
-        return self._samples.pooled(layers)
+    def pooled(self, layers: int = 1, pool: Pool = "mean") -> Tensor:
+        """Tokens made one vector: [n, P] float32."""
+        return self._samples.pooled(layers, pool)
 
     def tokens(self) -> Tensor:
         """Features of every token: [n, N, D]."""

@@ -13,7 +13,7 @@ from jepa.core.build import make_backbone, make_modality
 from jepa.core.errors import DataError
 from jepa.core.grid import Grid
 from jepa.core.model import Backbone
-from jepa.core.probing import Batch, Network, Samples
+from jepa.core.probing import Batch, Network, Pool, Samples
 from jepa.core.rng import permutation
 from jepa.testing.toys import CLASSES, mean_tokens, toy_config, toy_inputs
 
@@ -74,12 +74,15 @@ class ToySamples(Samples):
         """The grid of the network's tokens."""
         return self._backbone().tokenizer.grid
 
-    def pooled(self, layers: int = 1) -> Tensor:
-        """Mean tokens of the last layers: [n, layers * D]."""
+    def pooled(self, layers: int = 1, pool: Pool = "mean") -> Tensor:
+        """Mean tokens of the last layers, and their deviations: [n, layers * D] or twice that."""
         backbone = self._backbone()
         with torch.no_grad():
             found = backbone.layers(self.inputs, range(-min(layers, backbone.encoder.depth), 0))
-        return torch.cat([mean_tokens(tokens) for tokens in found], dim=1)
+        parts = [mean_tokens(tokens) for tokens in found]
+        if pool == "mean_std":
+            parts += [tokens.std(1, correction=0) for tokens in found]
+        return torch.cat(parts, dim=1)
 
     @torch.no_grad()
     def tokens(self) -> Tensor:

@@ -102,6 +102,19 @@ def test_layers_are_concatenated_and_halves_are_rounded(trained, tmp_path, capsy
     assert not list(tmp_path.glob("five*"))
 
 
+def test_deviations_over_the_tokens_follow_their_means(trained, tmp_path, capsys):
+    folder = make_pictures(tmp_path / "pictures", 5)
+    assert embed(trained, folder, tmp_path / "tokens.npz", "--per-token") == 0
+    assert embed(trained, folder, tmp_path / "both.npz", "--pool", "mean_std") == 0
+    tokens, both = (read(tmp_path / f"{n}.npz")["features"] for n in ("tokens", "both"))
+    expected = np.concatenate([tokens.mean(1), tokens.std(1)], 1)
+    np.testing.assert_allclose(both, expected, atol=1e-5)
+    wrong = tmp_path / "wrong.npz"
+    assert embed(trained, folder, wrong, "--per-token", "--pool", "mean_std") == 2
+    assert "--pool: found mean_std beside --per-token" in capsys.readouterr().err
+    assert not list(tmp_path.glob("wrong*"))
+
+
 def test_processes_that_decode_change_nothing(trained, tmp_path, small_shards):
     folder = make_pictures(tmp_path / "pictures", 11)
     assert embed(trained, folder, tmp_path / "a.npz") == 0

@@ -14,6 +14,10 @@ from PIL import Image
 
 import jepa
 from jepa import cli
+from jepa.core.data.source import Item, Source
+from jepa.evaluation.embedding import Embedder, Options
+from jepa.evaluation.loading import find_checkpoint, load_backbone
+from jepa.evaluation.neighbour_search import Searched, file_query, find_neighbours, row_query
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +85,49 @@ def test_files_inside_and_outside_what_is_searched(trained, pictures, tmp_path):
     assert {near["name"] for near in first["neighbours"]} == {"0002.png", "0009.png"}
     assert second["neighbours"][0]["name"] == "0009.png"
     assert "0002.png" not in [near["name"] for near in second["neighbours"]]
+
+
+def test_a_file_of_many_samples_leaves_as_many_neighbours(trained, pictures):
+    """Parts of the query's own file may fill the first places of the list."""
+    frozen = load_backbone(find_checkpoint(trained).path)
+    embedder = Embedder(frozen, torch.device("cpu"), Options())
+    query = file_query(embedder, pictures / "0002.png")
+    mine, others = 9, 5
+    searched = Searched(
+        source=Parts(pictures / "0002.png", pictures / "0003.png", mine, others),
+        features=torch.cat([query.features.repeat(mine, 1), -torch.eye(others, 16)]),
+        indices=np.arange(mine + others),
+        names=[str(place) for place in range(mine + others)],
+        labels=None,
+    )
+    for asked in (query, row_query(searched, embedder, 3)):
+        for k, expected in ((1, 1), (4, 4), (20, others)):
+            (found,) = find_neighbours(searched, [asked], k)
+            assert len(found) == expected
+            assert all(near.row >= mine for near in found)
+
+
+class Parts(Source):
+    """So many samples of one file, then so many of another."""
+
+    def __init__(self, first: Path, second: Path, mine: int, others: int) -> None:
+        self._items = [first] * mine + [second] * others
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def item(self, index: int) -> Item:
+        return Item(self._items[index], str(index))
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return ()
+
+    def labels(self) -> None:
+        return None
+
+    def fingerprint(self) -> str:
+        return "parts"
 
 
 def test_random_queries_are_the_same_again_and_have_classes(trained, tmp_path):

@@ -64,6 +64,24 @@ def test_the_candidates_of_a_run(found, trained, modality):
     torch.testing.assert_close(one.test[0].tokens().float(), tokens, atol=5e-3, rtol=5e-3)
 
 
+def test_deviations_over_tokens_follow_the_means(found, trained, modality):
+    one, _, raw = found()
+    (batch,) = one.test[0].batches(64)
+    with torch.no_grad():
+        tokens = trained(modality.device_transform()(batch.inputs))
+    spread = (tokens - tokens.mean(1, keepdim=True)).square().mean(1).sqrt()
+    both = one.test[0].pooled(pool="mean_std")
+    torch.testing.assert_close(both[:, :16], one.test[0].pooled())
+    torch.testing.assert_close(both[:, 16:], spread, atol=1e-5, rtol=1e-4)
+    four = one.test[0].pooled(4, pool="mean_std")
+    assert torch.equal(four[:, :64], one.test[0].pooled(4))
+    assert torch.equal(four[:, -16:], both[:, 16:])
+    assert torch.equal(raw.test[0].pooled(pool="mean_std"), raw.test[0].pooled())
+    again = found()  # from the disk
+    assert torch.equal(again[0].test[0].pooled(pool="mean_std"), both)
+    assert torch.equal(again[2].test[0].pooled(pool="mean_std"), raw.test[0].pooled())
+
+
 def test_raw_tokens_are_content_and_place(found, modality):
     raw = found()[2].test[0]
     (batch,) = raw.batches(64)
@@ -165,7 +183,7 @@ def test_a_disk_that_is_too_small_is_said_before_it_is_filled(found, monkeypatch
 
 
 def test_tokens_that_half_precision_cannot_hold_are_refused(found, monkeypatch):
-    huge = Features(torch.ones(2, 1, 3), torch.full((2, 4, 3), 1e6))
+    huge = Features(torch.ones(2, 1, 3), torch.ones(2, 1, 3), torch.full((2, 4, 3), 1e6))
     monkeypatch.setattr(candidates_module, "plain", lambda *arguments: lambda inputs: huge)
     with pytest.raises(DataError, match="raw baseline: tokens are not finite, or too large"):
         found(train_samples=2)[2].train[0].tokens()

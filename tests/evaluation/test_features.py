@@ -59,9 +59,10 @@ def test_where_tokens_overlap_the_baseline_is_the_only_token(source, modality, t
     (batch,) = evaluation_batches(source, modality, 3, 0, [1, 2, 3])
     assert has_content(trained.tokenizer, modality)
     assert not has_content(Overlapping(), modality)
-    layers, tokens = plain(Overlapping(), modality, CPU)(batch.inputs)
+    layers, deviations, tokens = plain(Overlapping(), modality, CPU)(batch.inputs)
     torch.testing.assert_close(layers[:, 0], modality.baseline(batch.inputs).float())
     assert torch.equal(tokens, layers)
+    assert deviations.shape == (3, 1, 0)
 
 
 def test_the_choice_of_samples_is_fixed_and_fair(source):

@@ -10,6 +10,7 @@ from torch import Tensor
 from toy_samples import ToySamples, blobs, shuffled
 
 from jepa.core.errors import ConfigError
+from jepa.core.probing import Pool
 from jepa.core.settings import structure
 from jepa.evaluation import linear
 from jepa.evaluation.comparison import Candidate, compare
@@ -125,7 +126,7 @@ def test_few_samples_get_as_many_steps_as_many_do(monkeypatch):
 class Layered(ToySamples):
     """The last layer says nothing; the last four say everything."""
 
-    def pooled(self, layers: int = 1) -> Tensor:
+    def pooled(self, layers: int = 1, pool: Pool = "mean") -> Tensor:
         features = super().pooled()
         noise = torch.randn(features.shape, generator=torch.Generator().manual_seed(5))
         return noise if layers == 1 else torch.cat([features, noise], 1)

@@ -12,7 +12,7 @@ from jepa.core.errors import ConfigError, Fault
 from jepa.core.grid import Grid
 from jepa.core.interfaces import InputSpec
 from jepa.core.model import Backbone
-from jepa.core.probing import Batch, Network, Samples
+from jepa.core.probing import Batch, Network, Pool, Samples
 from jepa.core.rng import permutation
 from jepa.plugins.encoders.vit import ViTEncoder
 from jepa.plugins.tokenizers.patch import PatchTokenizer
@@ -62,7 +62,8 @@ class ToyInputs(Samples):
     def grid(self) -> Grid:
         return self._backbone().tokenizer.grid
 
-    def pooled(self, layers: int = 1) -> Tensor:
+    def pooled(self, layers: int = 1, pool: Pool = "mean") -> Tensor:
+        assert pool == "mean"
         return reduce(self.tokens(), "n N D -> n D", "mean")
 
     @torch.no_grad()

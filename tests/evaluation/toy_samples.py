@@ -10,7 +10,7 @@ from torch import Tensor
 
 from jepa.core.errors import DataError
 from jepa.core.grid import Grid
-from jepa.core.probing import Batch, Network, Samples
+from jepa.core.probing import Batch, Network, Pool, Samples
 
 
 class ToySamples(Samples):
@@ -60,8 +60,10 @@ class ToySamples(Samples):
     def grid(self) -> Grid:
         return self._grid
 
-    def pooled(self, layers: int = 1) -> Tensor:
-        return reduce(self._tokens.float(), "n N D -> n D", "mean")
+    def pooled(self, layers: int = 1, pool: Pool = "mean") -> Tensor:
+        tokens = self._tokens.float()
+        mean = reduce(tokens, "n N D -> n D", "mean")
+        return mean if pool == "mean" else torch.cat([mean, tokens.std(1, correction=0)], 1)
 
     def tokens(self) -> Tensor:
         return self._tokens
