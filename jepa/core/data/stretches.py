@@ -8,7 +8,8 @@ from typing import final
 import attrs
 import numpy as np
 
-from jepa.core.data.source import Item, Place, Source
+from jepa.core.data.source import Item, Measured, Place, Source
+from jepa.core.errors import DataError
 from jepa.core.modality import part_of
 from jepa.core.settings import SourcePart, positive
 
@@ -18,16 +19,26 @@ def _inner(part: SourcePart, place: Place) -> Source:
     return source
 
 
+def _quantities(source: Source) -> tuple[str, ...]:
+    return source.quantities if isinstance(source, Measured) else ()
+
+
+def _quantity(source: Source, name: str) -> np.ndarray:
+    if not isinstance(source, Measured):
+        raise DataError(f"asked for the quantity '{name}', but the samples have none")
+    return source.quantity(name)
+
+
 def _digest(*texts: str) -> str:
     return hashlib.blake2b("\0".join(texts).encode(), digest_size=8).hexdigest()
 
 
 @final
-class Stretches(Source):
+class Stretches(Measured):
     """Each sample of another source as several: its equal parts along the first axis, in order.
 
-    A long recording so counts by its length, and an epoch sees each of its parts. Labels and
-    classes are the other source's. Parts are named `NAME [2/4]`.
+    A long recording so counts by its length, and an epoch sees each of its parts. Labels, classes
+    and measured quantities are the other source's. Parts are named `NAME [2/4]`.
     """
 
     gives_stretches = True
@@ -65,13 +76,26 @@ class Stretches(Source):
         found = self._whole.labels()
         return None if found is None else np.repeat(found, self._count)
 
+    @property
+    def quantities(self) -> tuple[str, ...]:
+        """Those of the whole samples; none where these are not measured."""
+        return _quantities(self._whole)
+
+    def quantity(self, name: str) -> np.ndarray:
+        """One number a part, that of its whole sample: [n] float64.
+
+        Raises:
+            DataError: there is no quantity of this name.
+        """
+        return np.repeat(_quantity(self._whole, name), self._count)
+
     def fingerprint(self) -> str:
         """A digest of the whole samples' fingerprint and the count."""
         return _digest("stretches", str(self._count), self._whole.fingerprint())
 
 
 @final
-class ArrowOfTime(Source):
+class ArrowOfTime(Measured):
     """Each sample of another source twice, forwards and backwards, which are the classes.
 
     For probes: who tells them apart knows something of how things go. Samples are named `NAME
@@ -108,6 +132,19 @@ class ArrowOfTime(Source):
     def labels(self) -> np.ndarray | None:
         """Labels [n] int64: 0 and 1 in turn."""
         return np.tile(np.arange(2, dtype=np.int64), len(self._forwards))
+
+    @property
+    def quantities(self) -> tuple[str, ...]:
+        """Those of the samples; none where these are not measured."""
+        return _quantities(self._forwards)
+
+    def quantity(self, name: str) -> np.ndarray:
+        """One number a sample, the same both ways: [n] float64.
+
+        Raises:
+            DataError: there is no quantity of this name.
+        """
+        return np.repeat(_quantity(self._forwards, name), 2)
 
     def fingerprint(self) -> str:
         """A digest of the samples' fingerprint."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import struct
 import warnings
 from pathlib import Path
 
@@ -17,15 +16,13 @@ from torchvision.io import ImageReadMode, decode_jpeg
 
 from jepa.core.errors import DecodeError
 from jepa.core.modality import Whole
+from jepa.core.stills import DAMAGE, first_line, from_16_bits, orientation
 
 EXTENSIONS = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"}
 )
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
-_ORIENTATION = 0x0112
 _SCALES = (8, 4, 2)  # what libjpeg can divide both sides by while it decodes
-_DAMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
-"""What Pillow raises for damaged files."""
 _TINY = 1e-30  # a constant picture has no range
 _LUMA = (19595, 38470, 7471)  # ITU-R 601 in 16 bits, as Pillow and libjpeg have it
 
@@ -61,8 +58,8 @@ class Picture:
         scale = next((scale for scale in _SCALES if scale <= reduction), 1)
         try:
             decoded = self._decode_jpeg(scale)
-        except (*_DAMAGE, RuntimeError) as error:
-            raise DecodeError(f"damaged JPEG: {_first_line(error)}") from error
+        except (*DAMAGE, RuntimeError) as error:
+            raise DecodeError(f"damaged JPEG: {first_line(error)}") from error
         return _upright(decoded, self._turn), scale
 
     def _decode_jpeg(self, scale: int) -> Tensor:
@@ -107,35 +104,21 @@ def open_picture(content: Whole, channels: int) -> Picture:
             return _open(data, channels)
     except UnidentifiedImageError as error:
         raise DecodeError(f"no picture of a known format ({', '.join(_FORMATS)})") from error
-    except _DAMAGE as error:
-        raise DecodeError(_first_line(error)) from error
+    except DAMAGE as error:
+        raise DecodeError(first_line(error)) from error
 
 
 def _open(data: bytes, channels: int) -> Picture:
     header = Image.open(io.BytesIO(data), formats=_FORMATS)
     if header.format not in ("JPEG", "MPO"):  # MPO: a JPEG with further ones behind it
-        return _ready(_upright(_from_pil(header, channels), _turn(header)), channels)
-    turn = _turn(header) if "exif" in header.info else 1
+        return _ready(_upright(_from_pil(header, channels), orientation(header)), channels)
+    turn = orientation(header) if "exif" in header.info else 1
     width, height = header.size if turn not in (5, 6, 7, 8) else header.size[::-1]
     return Picture(height, width, channels, None, data, header, turn)
 
 
-def _turn(header: Image.Image) -> int:
-    """The EXIF orientation, 1 to 8; damaged metadata leave a good picture upright."""
-    try:
-        turn = header.getexif().get(_ORIENTATION, 1)
-    except _DAMAGE:
-        return 1
-    return int(turn) if turn in range(1, 9) else 1
-
-
 def _ready(pixels: Tensor, channels: int) -> Picture:
     return Picture(pixels.shape[1], pixels.shape[2], channels, pixels)
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).splitlines()
-    return lines[0] if lines else type(error).__name__
 
 
 def _upright(pixels: Tensor, turn: int) -> Tensor:
@@ -165,7 +148,7 @@ def _from_pil(image: Image.Image, channels: int) -> Tensor:
 def _to_8_bits(values: np.ndarray) -> np.ndarray:
     """Scale grey values of more than 8 bits: [H, W] of any type to uint8."""
     if values.dtype.kind == "u" and values.dtype.itemsize == 2:  # of either byte order
-        return _from_16_bits(values)
+        return from_16_bits(values)
     wide = values.astype(np.float64)
     low, high = float(wide.min()), float(wide.max())
     if not np.isfinite(low + high):
@@ -177,10 +160,6 @@ def _to_8_bits(values: np.ndarray) -> np.ndarray:
     elif values.dtype.kind == "f" and high <= 1:
         wide = wide * 255
     return np.rint(wide).astype(np.uint8)
-
-
-def _from_16_bits(values: np.ndarray) -> np.ndarray:
-    return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
 
 
 def _from_array(array: np.ndarray, channels: int) -> Tensor:
@@ -195,7 +174,7 @@ def _from_array(array: np.ndarray, channels: int) -> Tensor:
             "[C, H, W] with C of 1, 3 or 4"
         )
     if array.dtype == np.uint16:
-        array = _from_16_bits(array)
+        array = from_16_bits(array)
     elif array.dtype.kind == "f":
         low, high = float(array.min()), float(array.max())
         if not (low >= -0.01 and high <= 1.01):

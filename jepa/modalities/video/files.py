@@ -94,7 +94,8 @@ def decoded(file: Opened) -> Iterator[VideoFrame]:
             if packet is None:
                 yield from file.stream.codec_context.decode(None)
                 return
-            if not packet.is_corrupt:
+            # AVI shows a frame once more by a packet without data, which to a decoder is the end.
+            if not packet.is_corrupt and (packet.size or packet.dts is None):
                 yield from packet.decode()
         except error as damage:
             raise DecodeError(f"damaged: {damage.strerror}") from damage

@@ -33,23 +33,27 @@ class FrameFolders(Source):
         """Nothing to set."""
 
     def __init__(self, config: Config, place: Place) -> None:
-        files = FileList.of(attrs.evolve(place, extensions=STILLS))
-        self._folder = files.folder
-        self._digest = files.names.digest()
-        self._clips = [name for name in files.folders if _holds_files(files.names, name)]
-        deep = all(b"/" in name for name in self._clips)
-        classes = sorted({name.partition(b"/")[0] for name in self._clips}) if deep else []
+        self._files = FileList.of(attrs.evolve(place, extensions=STILLS))
+        names, folders = self._files.names, self._files.folders
+        clips = [(i, name) for i, name in enumerate(folders) if _holds_files(names, name)]
+        self._clips = np.array([i for i, _ in clips], dtype=np.int32)
+        deep = all(b"/" in name for _, name in clips)
+        classes = sorted({name.partition(b"/")[0] for _, name in clips}) if deep else []
         self._classes = tuple(map(os.fsdecode, classes))
         numbers = {name: number for number, name in enumerate(classes)}
-        self._labels = [numbers.get(name.partition(b"/")[0]) for name in self._clips]
+        self._labels: np.ndarray | None = None
+        if classes:
+            labels = [numbers[name.partition(b"/")[0]] for _, name in clips]
+            self._labels = np.array(labels, dtype=np.int64)
 
     def __len__(self) -> int:
         return len(self._clips)
 
     def item(self, index: int) -> Item:
         """The folder at `index`, with its label if it has one; it is not read here."""
-        name = os.fsdecode(self._clips[index])
-        return Item(self._folder / name, name or ".", self._labels[index])
+        name = os.fsdecode(self._files.folders[int(self._clips[index])])
+        label = None if self._labels is None else int(self._labels[index])
+        return Item(self._files.folder / name, name or ".", label)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -58,11 +62,11 @@ class FrameFolders(Source):
 
     def labels(self) -> np.ndarray | None:
         """Labels [n] int64, or None."""
-        return np.array(self._labels, dtype=np.int64) if self._classes else None
+        return self._labels
 
     def fingerprint(self) -> str:
         """A digest of the relative paths of all frames, and the classes."""
-        text = "\0".join([self._digest, *self._classes])
+        text = "\0".join([self._files.names.digest(), *self._classes])
         return hashlib.blake2b(os.fsencode(text), digest_size=8).hexdigest()
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, final
 import numpy as np
 import numpy.typing as npt
 
+from jepa.core.errors import DecodeError
 from jepa.modalities.video.files import pyav
 from jepa.modalities.video.film import Frame
 
@@ -23,7 +24,8 @@ class Upright:
 
     Frames are turned and mirrored as the file asks for. Pixels that are not square are made so by
     another width. Frames of another size than the first one's, where a file changes it, are scaled
-    to that. Transparency is dropped, and colours of more than 8 bits are rounded.
+    to that. Transparency is dropped, and colours of more than 8 bits are rounded. Colours that are
+    coded in a way that FFmpeg does not convert (YCgCo, ICtCp) are taken for BT.709.
 
     Args:
         pixel: width over height of a pixel.
@@ -36,12 +38,28 @@ class Upright:
         self._reformatter = pyav().video.reformatter.VideoReformatter()
 
     def __call__(self, frame: VideoFrame) -> Frame:
-        """[H, W, 3] of a frame."""
+        """[H, W, 3] of a frame.
+
+        Raises:
+            DecodeError: its colours cannot be converted.
+        """
         if self._size is None:
             self._size = max(1, round(frame.width * self._pixel)), frame.height
-        width, height = self._size
-        plain = self._reformatter.reformat(frame, width, height, "rgb24", threads=1)
-        return turned(plain.to_ndarray(), frame.side_data.get("DISPLAYMATRIX"))
+        colours = self._rgb(frame, *self._size)
+        return turned(colours, frame.side_data.get("DISPLAYMATRIX"))
+
+    def _rgb(self, frame: VideoFrame, width: int, height: int) -> Frame:
+        av = pyav()
+        for matrix in (None, av.video.reformatter.Colorspace.ITU709):
+            try:
+                plain = self._reformatter.reformat(
+                    frame, width, height, "rgb24", src_colorspace=matrix, threads=1
+                )
+                colours: Frame = plain.to_ndarray()
+                return colours
+            except av.error.FFmpegError as error:
+                reason = error.strerror
+        raise DecodeError(f"its colours cannot be converted: {reason}")
 
 
 def turned(colours: Frame, matrix: object) -> Frame:

@@ -6,9 +6,10 @@ import json
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from jepa import cli
-from jepa.core import ConfigError, DecodeError, Stretch, entire, part_of, whole
+from jepa.core import ConfigError, DataError, DecodeError, Stretch, entire, part_of, whole
 from jepa.core.config import RunConfig, load_run
 from jepa.core.data import open_source
 from jepa.core.data.held_out import held_out
@@ -17,6 +18,7 @@ from jepa.core.settings import FieldError
 
 AUDIO = load(find("modality", "audio"))
 IMAGE = load(find("modality", "image"))
+VIDEO = load(find("modality", "video"))
 IN_CLASSES = "{name: class_folders}"
 
 
@@ -129,6 +131,36 @@ def test_fingerprints_tell_sources_apart(root):
     ]
     found = [open_source(config(text, root=root).data, AUDIO).fingerprint() for text in texts]
     assert len(set(found)) == len(found)
+
+
+def test_parts_have_the_quantities_of_their_wholes(tmp_path):
+    for number in range(3):
+        Image.fromarray(np.full((40, 40, 3), 60 * number, np.uint8)).save(
+            tmp_path / f"{number}.png"
+        )
+    motion = "{name: motion, frames: 8, size: [16, 16], speed: [0.01, 0.03], clips: 5}"
+    place = [f"data.root={tmp_path}", "data.split=null"]
+    split = f"{{name: stretches, count: 3, source: {motion}}}"
+    whole_clips, parts, ways = (
+        open_source(load_run("video/quickstart", [f"data.source={text}", *place]).data, VIDEO)
+        for text in (motion, split, f"{{name: arrow_of_time, source: {split}}}")
+    )
+    assert parts.quantities == ways.quantities == whole_clips.quantities == ("speed",)
+    speeds = whole_clips.quantity("speed")
+    assert len(set(speeds)) == 5
+    assert parts.quantity("speed").tolist() == np.repeat(speeds, 3).tolist()
+    assert ways.quantity("speed").tolist() == np.repeat(speeds, 6).tolist()
+    for source in (parts, ways):
+        with pytest.raises(DataError, match="allowed: speed"):
+            source.quantity("spede")
+
+
+def test_parts_of_what_is_not_measured_have_no_quantity(root):
+    found = config(f"{{name: stretches, count: 3, source: {IN_CLASSES}}}", root=root)
+    source = open_source(found.data, AUDIO)
+    assert source.quantities == ()
+    with pytest.raises(DataError, match="asked for the quantity 'speed'"):
+        source.quantity("speed")
 
 
 def test_the_held_out_split_is_in_parts_too(root):

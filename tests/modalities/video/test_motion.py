@@ -251,6 +251,11 @@ def test_photographs_of_any_mode(tmp_path, mode):
     assert source.item(0).content.min() > 250
 
 
+def test_photographs_of_16_bits_are_scaled(tmp_path):
+    source = one(tmp_path, "a.png", Image.fromarray(np.full((30, 40), 100 * 257, np.uint16)))
+    assert (source.item(0).content == 100).all()
+
+
 @pytest.mark.parametrize("sides", [(1, 1), (3, 200), (90, 5), (16, 12)])
 def test_small_photographs_are_scaled_up(tmp_path, sides):
     source = one(tmp_path, "a.png", Image.new("RGB", sides, (10, 100, 200)))

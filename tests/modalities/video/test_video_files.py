@@ -16,6 +16,7 @@ from jepa.core.modality import Stretch
 from jepa.modalities.video import container, files, packets
 from jepa.modalities.video.files import EXTENSIONS
 from jepa.modalities.video.opening import open_film
+from jepa.modalities.video.upright import Upright
 
 av = pytest.importorskip("av", reason="needs PyAV: the extra `video`")
 
@@ -157,6 +158,25 @@ def test_uneven_times(tmp_path, ending):
     wanted = np.array(stamps) / 20
     assert np.abs(opened.times - opened.times[0] - wanted).max() < 0.002
     assert seen(path, [9, 10, 11, 39]) == [9, 10, 11, 39]
+
+
+def test_frames_that_an_avi_repeats(tmp_path):
+    """AVI has one rate: a frame that stands longer is followed by packets without data."""
+    stamps = [*range(0, 40, 4), *range(40, 70)]
+    path = write(
+        tmp_path / "a.avi", film(40), stamps=stamps, rate=20, codec="huffyuv", pixels="rgb24"
+    )
+    opened = open_film(path)
+    assert opened.length == 40
+    assert seen(path, [0, 1, 9, 10, 11, 39]) == [0, 1, 9, 10, 11, 39]
+
+
+@pytest.mark.parametrize("matrix", [8, 14], ids=["YCgCo", "ICtCp"])
+def test_colours_that_ffmpeg_does_not_convert(matrix):
+    picture = av.VideoFrame.from_ndarray(frame(5), format="rgb24").reformat(format="yuv444p")
+    usual = Upright(1.0)(picture)
+    picture.colorspace = matrix
+    assert number(Upright(1.0)(picture)) == number(usual) == 5
 
 
 def test_times_before_zero_and_parts_left_out(tmp_path):

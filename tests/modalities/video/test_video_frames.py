@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import pytest
 from films import HEIGHT, WIDTH, film, folder, frame, number
@@ -10,7 +12,9 @@ from PIL import Image
 from jepa.core.data.source import Place
 from jepa.core.errors import DataError, DecodeError
 from jepa.core.modality import Stretch
+from jepa.evaluation.identity import identity
 from jepa.modalities.video.folder import natural
+from jepa.modalities.video.motion import Motion
 from jepa.modalities.video.opening import open_film
 from jepa.modalities.video.source import FrameFolders
 from jepa.testing import conformance
@@ -88,6 +92,31 @@ def test_grey_pictures_palettes_and_orientation(tmp_path):
     exif[0x0112] = 6
     turned.save(path / "4.png", exif=exif)
     assert seen(path, [0, 1, 2, 3]) == [(0, 1), (1, 2), (2, 3), (3, 4)]
+
+
+@pytest.mark.parametrize("ending", ["png", "tif"])
+def test_frames_of_16_bits_are_scaled(tmp_path, ending):
+    path = tmp_path / "clip"
+    path.mkdir()
+    grey = np.arange(256, dtype=np.uint16).reshape(16, 16)
+    Image.fromarray(257 * grey).save(path / f"1.{ending}")
+    ((_, found),) = open_film(path).frames([0])
+    assert np.array_equal(found, np.repeat(grey[..., None], 3, 2))
+
+
+def test_frames_of_32_bits_are_refused(tmp_path):
+    path = tmp_path / "clip"
+    path.mkdir()
+    Image.fromarray(np.ones((4, 4), np.float32)).save(path / "1.tif")
+    with pytest.raises(DecodeError, match=r"1\.tif: .*32 bits, allowed: 8 or 16"):
+        list(open_film(path).frames([0]))
+
+
+def test_odd_metadata_leave_a_picture_upright(tmp_path):
+    path = tmp_path / "clip"
+    path.mkdir()
+    Image.fromarray(frame(6)).save(path / "1.jpg", exif=b"Exif\0\0no header of TIFF", quality=95)
+    assert seen(path, [0]) == [(0, 6)]
 
 
 def test_folders_that_are_refused(tmp_path):
@@ -173,6 +202,33 @@ def test_splits_and_fingerprints(tmp_path):
     assert before == made(root, tmp_path / "other", "train").fingerprint() != test.fingerprint()
     (root / "train" / "a" / "1" / "frame2.png").unlink()
     assert made(root, tmp_path / "other", "train").fingerprint() != before
+
+
+def test_a_frame_that_is_made_anew_makes_other_samples(tmp_path):
+    """Its folder looks as before; features in the cache are of the old frame."""
+    root = clips(tmp_path / "data", "1", "2")
+    source = made(root, tmp_path / "cache")
+    before = identity(source)
+    assert identity(source) == before
+    changed = root / "2" / "frame1.png"
+    Image.fromarray(frame(7)).save(changed)
+    assert identity(source) != before
+    assert identity(source, np.array([0])) == identity(source, np.array([0]))
+
+
+def test_sources_of_many_samples_travel_small(tmp_path):
+    root = tmp_path / "data"
+    for place in range(600):
+        (root / "a" / f"{place}{'-' * 200}").mkdir(parents=True)
+        (root / "a" / f"{place}{'-' * 200}" / "1.png").touch()
+    source = made(root, tmp_path / "cache")
+    place = Place(root=root, split=None, extensions=frozenset(), cache=tmp_path / "cache")
+    motion = Motion(Motion.Config(), place=place)
+    assert len(source) == len(motion) == 600
+    assert max(len(pickle.dumps(each)) for each in (source, motion)) < 20_000
+    copied = pickle.loads(pickle.dumps(source))
+    assert copied.item(599) == source.item(599)
+    assert copied.fingerprint() == source.fingerprint()
 
 
 def test_what_is_missing_is_named(tmp_path):

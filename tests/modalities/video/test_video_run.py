@@ -14,7 +14,9 @@ from safetensors.torch import load_file
 
 import jepa
 from jepa import cli
+from jepa.core.config import load_run
 from jepa.core.rng import SampleRng
+from jepa.core.settings import unstructure
 from jepa.modalities.video import VideoModality
 from jepa.modalities.video.opening import open_film
 
@@ -133,17 +135,51 @@ def test_every_command_works(run, data, tmp_path, capsys):
     query = ["--query", str(data / "test" / "up" / "2.mp4"), "--k", "3"]
     says("neighbors", str(run), *query, "--output", str(sheet))
     assert Image.open(sheet).width > 3 * Image.open(sheet).height, "strips of two frames a film"
+    frames = str(folder(tmp_path / "clip", film(11)))
+    query = ["--query", frames, "--k", "3"]
+    assert frames in says("neighbors", str(run), *query, "--output", str(sheet))
 
 
-def test_the_defaults_are_v_jepas():
-    found = VideoModality.defaults()
-    tubes = [
-        (part["num_targets"], part["target_scale"], part["through"]) for part in found["masks"]
-    ]
-    assert tubes == [(8, [0.15, 0.15], ["t"]), (2, [0.7, 0.7], ["t"])]
-    assert found["model"]["objective"] == {"name": "l1"}
-    spec = VideoModality(VideoModality.Config()).spec
-    assert (spec.shape, spec.axes) == ((3, 16, 224, 224), ("t", "y", "x"))
+# recipe.md, section 2.
+TUBE = {"name": "tube", "through": ["t"], "target_aspect": [0.75, 1.5]}
+SHORT = {**TUBE, "num_targets": 8, "target_scale": [0.15, 0.15]}
+LONG = {**TUBE, "num_targets": 2, "target_scale": [0.7, 0.7]}
+V_JEPA = {
+    "modality": {
+        "name": "video",
+        "frames": 16,
+        "stride": 4,
+        "fps": None,
+        "size": [224, 224],
+        "crop_scale": [0.3, 1.0],
+        "crop_ratio": [0.75, 1.35],
+        "flip": True,
+    },
+    "tokenizer": {"name": "patch", "size": [2, 16, 16]},
+    "predictor": {"name": "vit", "depth": 12, "dim": 384, "token_a_view": True, "token_std": 0.0},
+    "target": {"name": "ema", "start": 0.998, "end": 1.0, "layers": 1},
+    "objective": {"name": "l1", "normalise": "layer"},
+}
+
+
+@pytest.mark.parametrize(
+    ("named", "preset", "heads"),
+    [("video/vjepa_vitl16", "large", 16), ("video/vjepa_vith16", "huge", 16), (None, "base", None)],
+    ids=["vitl16", "vith16", "defaults"],
+)
+def test_the_recipe_of_v_jepa(named, preset, heads):
+    bare = ["modality=video", "train={global_batch: 8, epochs: 1}"]
+    found = unstructure(load_run(named, [] if named else bare))
+    parts = {**found["model"], "modality": found["modality"]}
+    for part, wanted in V_JEPA.items():
+        assert {key: parts[part][key] for key in wanted} == wanted
+    for mask, wanted in zip(found["masks"], (SHORT, LONG), strict=True):
+        assert {key: mask[key] for key in wanted} == wanted
+        assert named is None or mask["trim_group"] == 24
+    assert parts["encoder"]["preset"] == preset
+    assert parts["predictor"]["heads"] == heads  # null: the encoder's
+    for part in (parts["encoder"], parts["predictor"]):
+        assert part["position_order"] in (None, ["t", "y", "x"])
 
 
 # --- the clips of the project -------------------------------------------------------------------

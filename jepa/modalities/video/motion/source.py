@@ -86,10 +86,9 @@ class Motion(Measured):
     def __init__(self, config: Config, place: Place) -> None:
         self._config = config
         self._files = FileList.of(attrs.evolve(place, extensions=STILLS))
-        self._names = self._files.names
 
     def __len__(self) -> int:
-        return self._config.clips or len(self._names)
+        return self._config.clips or len(self._files.names)
 
     def item(self, index: int) -> Item:
         """One clip: uint8 [frames, H, W, 3].
@@ -130,14 +129,14 @@ class Motion(Measured):
 
     def fingerprint(self) -> str:
         """A digest of the photographs' paths and of the settings."""
-        text = f"{VERSION} {self._names.digest()} {self._config}"
+        text = f"{VERSION} {self._files.names.digest()} {self._config}"
         return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
     def _photograph(self, index: int) -> str:
         """Each photograph once in a round, in another order each round."""
-        count = len(self._names)
-        order = _order(self._config.seed, index // count, count)
-        return os.fsdecode(self._names[int(order[index % count])])
+        names = self._files.names
+        turn, place = divmod(index, len(names))
+        return os.fsdecode(names[int(_order(self._config.seed, turn, len(names))[place])])
 
     def _drawn(self, index: int) -> tuple[Move, float, tuple[float, ...]]:
         config = self._config
@@ -147,7 +146,7 @@ class Motion(Measured):
         return Move(index % len(Move)), low + (high - low) * speed, tuple(draws)
 
 
-@functools.lru_cache(maxsize=4)
+@functools.lru_cache(maxsize=32)  # a shuffled epoch goes to and fro between all rounds
 def _order(seed: int, turn: int, count: int) -> np.ndarray:
     return permutation(seed, turn, count)
 
