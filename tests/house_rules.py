@@ -86,6 +86,7 @@ def entry_points_in_one_file(tree: ast.AST, module: str) -> Complaints:
 
 BROAD_EXCEPT = {
     ("jepa.core.registry", "_import"): "a stranger's import may raise anything",
+    ("jepa.core.registry", "fields"): "a stranger's annotations may raise anything",
     ("jepa.core.training.feed", "work"): "a thread hands on whatever it meets",
     ("jepa.core.files", "_replace"): "cleans up and raises again",
     ("jepa.ablation.strangers", "strangers"): "a stranger's part fails its own run, not the sweep",
@@ -170,6 +171,7 @@ MODALITY_BLIND = (
 )
 NAMED_WORDS = {
     ("jepa.core.data.arrays", "images"): "files of the idx format are called so",
+    ("jepa.core.stills", "Image"): "Pillow's name for any picture",
     ("jepa.observers.tensorboard", "add_image"): "TensorBoard's name for any picture",
     ("jepa.commands.train", "image"): "the help shows the names of shipped configs",
     ("jepa.commands.new_plugin_texts", "image"): "a shipped config that new parts are tried in",

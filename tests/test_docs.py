@@ -8,6 +8,7 @@ import re
 import shlex
 import subprocess
 import sys
+import textwrap
 import tomllib
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,6 +18,8 @@ import torch
 from PIL import Image
 
 import jepa
+import jepa.core
+import jepa.testing
 from jepa import cli
 from jepa.ablation.plan import plan as plan_sweep
 from jepa.ablation.settings import AblationConfig, load_ablation
@@ -33,6 +36,7 @@ PAGES = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")),
     *sorted((ROOT / "docs").glob("*.md")),
 ]
+MANY = re.DOTALL | re.MULTILINE
 IMAGENET = 1_281_167  # training samples: what the paper's configs are made for
 
 pytestmark = pytest.mark.skipif(
@@ -181,6 +185,24 @@ def test_every_kind_of_plugin_is_listed():
     rows = re.findall(r"^\| (\w+) \| `([\w.]+)` \| `(\w+)` \|", page, re.MULTILINE)
     kinds = [(kind.name, kind.group, kind.interface.split(":")[1]) for kind in KINDS.values()]
     assert rows == kinds
+
+
+def test_strangers_are_led_to_the_public_face_alone():
+    page = (ROOT / "docs" / "plugins.md").read_text("utf-8")
+    named = set(re.findall(r"`jepa\.core\.([\w.]+)`", page))
+    assert named
+    assert named <= set(jepa.core.__all__)
+
+
+@pytest.mark.parametrize("text", [jepa.testing.__doc__, "docs/plugins.md"], ids=["module", "page"])
+def test_the_example_of_the_kit_works(text):
+    page = (ROOT / text).read_text("utf-8") if text.endswith(".md") else text
+    example = re.search(r"^( *)from jepa\.testing import conformance\n.*?^ +check\(\)$", page, MANY)
+    scope: dict[str, Any] = {}
+    exec(textwrap.dedent(example[0]), scope)
+    (mark,) = scope["test_it_keeps_its_promises"].pytestmark
+    for parameters in mark.args[1]:
+        scope["test_it_keeps_its_promises"](*parameters.values)
 
 
 def slug(heading: str) -> str:

@@ -32,6 +32,7 @@ FACE = {"jepa.core": set(jepa.core.__all__), "jepa.testing": {"conformance"}, "j
 
 def only_the_public_face(tree: ast.AST, module: str) -> Iterator[tuple[int, str]]:
     """Everything of ours that is imported or reached for stands in the public face."""
+    aliases = rules.names_of_imports(tree)
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             for alias in node.names:
@@ -43,16 +44,11 @@ def only_the_public_face(tree: ast.AST, module: str) -> Iterator[tuple[int, str]
                 inner = f"{node.module}.{alias.name}"
                 if alias.name not in known and inner not in FACE:
                     yield node.lineno, f"imports {inner}"
-        elif isinstance(node, ast.Attribute) and _dotted(node.value) in FACE:
-            base = _dotted(node.value)
-            if node.attr not in FACE[base] and f"{base}.{node.attr}" not in FACE:
+        elif isinstance(node, ast.Attribute):
+            base = rules.dotted(node.value, aliases)
+            known = FACE.get(base, {node.attr})
+            if node.attr not in known and f"{base}.{node.attr}" not in FACE:
                 yield node.lineno, f"uses {base}.{node.attr}"
-
-
-def _dotted(node: ast.AST) -> str:
-    if isinstance(node, ast.Attribute):
-        return f"{_dotted(node.value)}.{node.attr}"
-    return node.id if isinstance(node, ast.Name) else ""
 
 
 SHARED = (
@@ -138,6 +134,10 @@ def test_commands_that_are_told_are_understood(folder):
         ("import jepa.evaluation", False),
         ("import jepa.core\nx = jepa.core.settings", False),
         ("import jepa\nx = jepa.cli", False),
+        ("import jepa.core as core\nx = core.registry.find('encoder', 'vit')", False),
+        ("import jepa.core as core\nx = core.Grid", True),
+        ("from jepa import core\nx = core.settings", False),
+        ("import jepa as j\nx = j.core.pictures", False),
         ("def f():\n    from jepa.testing.setup import GRIDS", False),
     ],
 )

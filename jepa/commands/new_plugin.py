@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib.metadata
 import keyword
 import re
 import shlex
@@ -58,6 +59,7 @@ def run(args: argparse.Namespace) -> int:
     kind = KINDS[args.kind]
     check_name(args.name, kind)
     words = values(args.name, kind)
+    check_package(words["package"])
     output: Path = args.output or Path(words["package"])
     write(output, kind, words)
     print(f"package      {output}")
@@ -71,10 +73,13 @@ def check_name(text: str, kind: Kind) -> None:
     Raises:
         ConfigError: it is no identifier in lower case, or taken.
     """
-    if not re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", text) or keyword.iskeyword(text):
+    from jepa.core.yamlfile import parse_yaml
+
+    formed = re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", text)
+    if not formed or keyword.iskeyword(text) or parse_yaml(text, "NAME") != text:
         raise _refused(
             f"found '{text}', allowed: letters a to z, digits and single underscores, first a "
-            "letter; no word of Python"
+            "letter; no word of Python or YAML"
         )
     for plugin in registry.plugins():
         if (plugin.kind, plugin.name) == (kind.name, text):
@@ -82,6 +87,22 @@ def check_name(text: str, kind: Kind) -> None:
             raise _refused(
                 f"the {kind.words} '{text}' exists already, {owner}; choose another name"
             )
+
+
+def check_package(package: str) -> None:
+    """Refuse the name of a package that is installed: pip would put the new one in its place.
+
+    Raises:
+        ConfigError: it is.
+    """
+    try:
+        version = importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return
+    raise _refused(
+        f"the package would be called {package}, and {package} {version} is installed; choose "
+        "another name"
+    )
 
 
 def _refused(message: str) -> ConfigError:

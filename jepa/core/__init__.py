@@ -10,7 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from jepa.core.collective import mean_over_processes, of_first_process
+    from jepa.core.collective import alone, mean_over_processes, of_first_process
     from jepa.core.data.held_out import HeldOut
     from jepa.core.data.source import Item, Measured, Place, Source
     from jepa.core.errors import (
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         ConfigError,
         DataError,
         DecodeError,
+        Fault,
         JepaError,
         PluginError,
         TrainingError,
@@ -37,9 +38,23 @@ if TYPE_CHECKING:
     )
     from jepa.core.modality import Content, Modality, Stretch, Whole, entire, part_of, whole
     from jepa.core.model import Backbone, evaluating, take_targets
+    from jepa.core.pictures import pictured
     from jepa.core.probing import Batch, Network, Predictions, Protocol, Samples
     from jepa.core.rng import Rng, SampleRng, Stream
     from jepa.core.settings import (
+        EncoderPart,
+        FieldError,
+        MaskSamplerPart,
+        ModalityPart,
+        ObjectivePart,
+        ObserverPart,
+        Part,
+        PredictorPart,
+        ProtocolPart,
+        RegularizerPart,
+        SourcePart,
+        TargetUpdaterPart,
+        TokenizerPart,
         check,
         fraction,
         non_negative,
@@ -68,6 +83,9 @@ __all__ = [
     "DataError",
     "DecodeError",
     "Encoder",
+    "EncoderPart",
+    "Fault",
+    "FieldError",
     "FixedBatch",
     "Grid",
     "HeldOut",
@@ -76,35 +94,47 @@ __all__ = [
     "JepaError",
     "Loss",
     "MaskSampler",
+    "MaskSamplerPart",
     "Masks",
     "Measured",
     "Modality",
+    "ModalityPart",
     "Network",
     "Objective",
+    "ObjectivePart",
     "Observer",
+    "ObserverPart",
     "Outcome",
+    "Part",
     "Place",
     "PluginError",
     "Predictions",
     "Predictor",
+    "PredictorPart",
     "Protocol",
+    "ProtocolPart",
     "Query",
     "Record",
     "Regularizer",
+    "RegularizerPart",
     "Remark",
     "Rng",
     "RunView",
     "SampleRng",
     "Samples",
     "Source",
+    "SourcePart",
     "Stream",
     "Stretch",
     "Target",
     "TargetUpdater",
+    "TargetUpdaterPart",
     "Tokenizer",
+    "TokenizerPart",
     "Tokens",
     "TrainingError",
     "Whole",
+    "alone",
     "check",
     "entire",
     "evaluating",
@@ -113,6 +143,7 @@ __all__ = [
     "non_negative",
     "of_first_process",
     "part_of",
+    "pictured",
     "positive",
     "positive_all",
     "positive_range",
@@ -122,19 +153,22 @@ __all__ = [
 ]
 
 _MODULES = {
-    "collective": "mean_over_processes of_first_process",
+    "collective": "alone mean_over_processes of_first_process",
     "data.held_out": "HeldOut",
     "data.source": "Item Measured Place Source",
-    "errors": "CheckpointError ConfigError DataError DecodeError JepaError PluginError "
+    "errors": "CheckpointError ConfigError DataError DecodeError Fault JepaError PluginError "
     "TrainingError",
     "grid": "Grid",
     "interfaces": "Attentive Encoder InputSpec MaskSampler Objective Predictor Regularizer Target "
     "TargetUpdater Tokenizer",
     "modality": "Content Modality Stretch Whole entire part_of whole",
     "model": "Backbone evaluating take_targets",
+    "pictures": "pictured",
     "probing": "Batch Network Predictions Protocol Samples",
     "rng": "Rng SampleRng Stream",
-    "settings": "check fraction non_negative positive positive_all positive_range scale_range",
+    "settings": "EncoderPart FieldError MaskSamplerPart ModalityPart ObjectivePart ObserverPart "
+    "Part PredictorPart ProtocolPart RegularizerPart SourcePart TargetUpdaterPart TokenizerPart "
+    "check fraction non_negative positive positive_all positive_range scale_range",
     "tokens": "Loss Masks Query Tokens",
     "training.observer": "FixedBatch Observer Outcome Record Remark RunView",
 }

@@ -198,7 +198,7 @@ class TargetUpdater(ABC):
 class Regularizer(nn.Module, ABC):
     """Adds a term to any objective. Built as `cls(config, dim=D)`.
 
-    Statistics are those of the batch of all processes (`jepa.core.collective`).
+    Statistics are those of the batch of all processes (`jepa.core.mean_over_processes`).
     """
 
     Config: ClassVar[type[Any]]

@@ -160,7 +160,7 @@ class Modality(ABC):
 
         The picture is aligned with the grid: grid axes map linearly onto (H, W). Of more than two
         axes the last two do, and slices of the earlier ones, one for each place of the input along
-        them, stand side by side in their order. `jepa.core.pictures.pictured` leaves out those that
+        them, stand side by side in their order. `jepa.core.pictured` leaves out those that
         have no token of their own.
         """
 

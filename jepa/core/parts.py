@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import attrs
+import numpy as np
 
 from jepa.core import registry
 
@@ -47,7 +48,10 @@ def unstructure(config: Any) -> dict[str, Any]:
 
 
 def plain(value: Any) -> Any:
-    """Any setting as YAML knows it: new dicts and lists of scalars, paths as text."""
+    """Any setting as YAML knows it: new dicts and lists of scalars, paths as text.
+
+    Numbers of numpy, as means come, are plain ones.
+    """
     if isinstance(value, Part):
         return {"name": value.name, **plain(value.config)}
     if isinstance(value, Mapping):
@@ -57,9 +61,16 @@ def plain(value: Any) -> Any:
         return {str(field.alias): plain(getattr(value, field.name)) for field in fields}
     if isinstance(value, enum.Enum):
         return value.value
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain(item) for item in _in_order(value)]
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
     return str(value) if isinstance(value, Path) else value
+
+
+def _in_order(items: list[Any] | tuple[Any, ...] | set[Any] | frozenset[Any]) -> Sequence[Any]:
+    """The same, those of a set in an order that is always the same."""
+    return items if isinstance(items, list | tuple) else sorted(items, key=repr)
 
 
 def reads_root(source: Part) -> bool:
@@ -93,6 +104,8 @@ def parts(config: Any) -> list[Part]:
         return [config, *parts(config.config)]
     if attrs.has(type(config)):
         return [p for a in attrs.fields(type(config)) for p in parts(getattr(config, a.name))]
-    if isinstance(config, list | tuple):
-        return [p for item in config for p in parts(item)]
+    if isinstance(config, list | tuple | set | frozenset):
+        return [p for item in _in_order(config) for p in parts(item)]
+    if isinstance(config, Mapping):
+        return [p for item in config.values() for p in parts(item)]
     return []

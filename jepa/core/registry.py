@@ -15,7 +15,7 @@ import sys
 import warnings
 from collections.abc import Iterable, Iterator
 from functools import cache
-from typing import Any
+from typing import Any, get_args
 from zipfile import BadZipFile
 
 import attrs
@@ -220,12 +220,43 @@ def load(plugin: Plugin) -> type[Any]:
     if not (isinstance(settings, type) and attrs.has(settings)):
         raise PluginError(f"{who}: {plugin.target} has no attrs class `Config`")
     try:
-        attrs.resolve_types(settings)
-    except NameError as error:
-        raise PluginError(f"{who}: the annotations of its Config: {error}") from error
+        _resolve(settings, set())
+    except PluginError as error:
+        raise PluginError(f"{who}: {error}") from error
     if "name" in attrs.fields_dict(settings):
         raise PluginError(f"{who}: its Config has a field `name`, but that names the plugin")
     return loaded
+
+
+def fields(settings: type[Any]) -> tuple[attrs.Attribute[Any], ...]:
+    """The fields of a class of settings, with their types.
+
+    Raises:
+        PluginError: an annotation cannot be evaluated.
+    """
+    try:
+        found: tuple[attrs.Attribute[Any], ...] = attrs.fields(attrs.resolve_types(settings))
+    # Annotations are code of a stranger too, and may raise anything.
+    except Exception as error:
+        raise PluginError(
+            f"the annotations of {settings.__qualname__}: {type(error).__name__}: {error}"
+        ) from error
+    return found
+
+
+def _resolve(settings: type[Any], seen: set[type[Any]]) -> None:
+    """Evaluate the annotations of a class of settings, and of those that stand in it."""
+    seen.add(settings)
+    for field in fields(settings):
+        for tp in _named_in(field.type):
+            if isinstance(tp, type) and attrs.has(tp) and tp not in seen:
+                _resolve(tp, seen)
+
+
+def _named_in(tp: Any) -> Iterator[Any]:
+    yield tp
+    for argument in get_args(tp):
+        yield from _named_in(argument)
 
 
 def _import(target: str, who: str) -> Any:

@@ -7,16 +7,13 @@ Strict: no 3.7 for an integer, no True for 1, no unknown key. A part's mapping n
 from __future__ import annotations
 
 import contextlib
-import enum
 import sys
-import types
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
+from typing import Any, TypeVar, get_args, get_origin
 
 import attrs
 import cattrs
-from cattrs.errors import StructureHandlerNotFoundError
 
 from jepa.core import registry
 from jepa.core.errors import ConfigError, Fault, JepaError, did_you_mean
@@ -35,6 +32,17 @@ from jepa.core.parts import (
     TokenizerPart,
     parts,
     unstructure,
+)
+from jepa.core.setting_types import (
+    choices,
+    is_enum,
+    is_literal,
+    is_mapping,
+    is_noted,
+    is_part,
+    is_sequence,
+    is_union,
+    mismatch,
 )
 from jepa.core.validators import (
     FieldError,
@@ -83,7 +91,7 @@ def _below(faults: list[Fault], step: str) -> Iterator[None]:
     """Keep the faults of what happens inside, their paths below `step`: the next one is wanted."""
     try:
         yield
-    except (JepaError, ValueError, TypeError, StructureHandlerNotFoundError) as error:
+    except (JepaError, ValueError, TypeError) as error:
         for fault in _faults(error):
             faults.append(Fault(".".join(filter(None, (step, fault.path))), fault.message))
 
@@ -93,80 +101,21 @@ def _faults(error: Exception) -> tuple[Fault, ...]:
         return error.faults
     if isinstance(error, FieldError):
         return (Fault("", error.message),)
-    if isinstance(error, StructureHandlerNotFoundError):
-        return (Fault("", f"settings of type {error.type_} are not supported"),)
     # The validators of attrs put the field and the value behind the message.
     return (Fault("", str(error.args[0] if error.args else error)),)
 
 
-_WORDS: Mapping[Any, str] = {
-    int: "an integer",
-    float: "a number",
-    bool: "true or false",
-    str: "text",
-    Path: "a path",
-    type(None): "null",
-}
-
-
-def _allowed(tp: Any) -> str:
-    """A type in words."""
-    if tp in _WORDS:
-        return _WORDS[tp]
-    if _is_literal(tp) or _is_enum(tp):
-        return ", ".join(map(show, _choices(tp)))
-    if _is_union(tp):
-        return " or ".join(map(_allowed, get_args(tp)))
-    if _is_part(tp):
-        return "a name, or a mapping with `name`"
-    if get_origin(tp) is tuple and get_args(tp)[-1] is not Ellipsis:
-        return f"a list of {len(get_args(tp))}"
-    return "a list" if _is_sequence(tp) else "a mapping"
-
-
-def _mismatch(value: Any, tp: Any) -> ConfigError:
-    nearest = ""
-    if isinstance(value, str):
-        options = [o for arg in (tp, *get_args(tp)) if _is_literal(arg) for o in _choices(arg)]
-        nearest = did_you_mean(value, [o for o in options if isinstance(o, str)])
-    elif tp is int and isinstance(value, float) and value.is_integer():
-        nearest = f"; write {int(value)}"
-    return ConfigError(f"found {show(value)}, allowed: {_allowed(tp)}{nearest}")
-
-
-def _is_part(tp: Any) -> bool:
-    return get_origin(tp) is Annotated and get_args(tp)[0] is Part
-
-
-def _is_union(tp: Any) -> bool:
-    return get_origin(tp) in (Union, types.UnionType)
-
-
-def _is_literal(tp: Any) -> bool:
-    return get_origin(tp) is Literal
-
-
-def _is_enum(tp: Any) -> bool:
-    return isinstance(tp, type) and issubclass(tp, enum.Enum)
-
-
-def _is_sequence(tp: Any) -> bool:
-    return get_origin(tp) in (tuple, list, Sequence)
-
-
-def _choices(tp: Any) -> Sequence[Any]:
-    return [member.value for member in tp] if _is_enum(tp) else get_args(tp)
-
-
 def _scalar(value: Any, tp: Any) -> Any:
+    if is_enum(tp):  # cattrs takes a StrEnum for text
+        return _choice(value, tp)
     if type(value) is not tp:
-        raise _mismatch(value, tp)
+        raise mismatch(value, tp)
     return value
 
 
 def _number(value: Any, tp: Any) -> float:
     if type(value) not in (int, float):
-        raise _mismatch(value, tp)
+        raise mismatch(value, tp)
     if not abs(value) <= sys.float_info.max:
         raise ConfigError(f"found {show(value)}, allowed: a finite number")
     return float(value)
@@ -174,19 +123,19 @@ def _number(value: Any, tp: Any) -> float:
 
 def _path(value: Any, tp: Any) -> Path:
     if not isinstance(value, str):
-        raise _mismatch(value, tp)
+        raise mismatch(value, tp)
     return Path(value).expanduser()
 
 
 def _choice(value: Any, tp: Any) -> Any:
-    if not any(value == choice and type(value) is type(choice) for choice in _choices(tp)):
-        raise _mismatch(value, tp)
-    return tp(value) if _is_enum(tp) else value
+    if not any(value == choice and type(value) is type(choice) for choice in choices(tp)):
+        raise mismatch(value, tp)
+    return tp(value) if is_enum(tp) else value
 
 
 def _sequence(value: Any, tp: Any) -> Any:
     if not isinstance(value, list | tuple):
-        raise _mismatch(value, tp)
+        raise mismatch(value, tp)
     items = get_args(tp)
     if get_origin(tp) is not tuple or items[-1] is Ellipsis:
         items = (items[0],) * len(value)
@@ -196,10 +145,30 @@ def _sequence(value: Any, tp: Any) -> Any:
     made: list[Any] = []
     for place, (item, item_type) in enumerate(zip(value, items, strict=True)):
         with _below(faults, str(place)):
-            made.append(_CONVERTER.structure(item, item_type))
+            made.append(_structured(item, item_type))
     if faults:
         raise ConfigError(faults)
-    return made if get_origin(tp) is list else tuple(made)
+    return _COLLECTIONS.get(get_origin(tp), tuple)(made)
+
+
+_COLLECTIONS: Mapping[Any, Callable[[list[Any]], Any]] = {
+    list: list,
+    set: set,
+    frozenset: frozenset,
+}
+
+
+def _mapping(value: Any, tp: Any) -> dict[str, Any]:
+    if not isinstance(value, Mapping):
+        raise mismatch(value, tp)
+    faults: list[Fault] = []
+    made: dict[str, Any] = {}
+    for key, item in value.items():
+        with _below(faults, str(key)):
+            made[_scalar(key, str)] = _structured(item, get_args(tp)[1])
+    if faults:
+        raise ConfigError(faults)
+    return made
 
 
 def _union(value: Any, tp: Any) -> Any:
@@ -207,11 +176,11 @@ def _union(value: Any, tp: Any) -> Any:
         return None
     members = [arg for arg in get_args(tp) if arg is not type(None)]
     if len(members) == 1:
-        return _CONVERTER.structure(value, members[0])
+        return _structured(value, members[0])
     for member in members:
         with contextlib.suppress(ConfigError):
-            return _CONVERTER.structure(value, member)
-    raise _mismatch(value, tp)
+            return _structured(value, member)
+    raise mismatch(value, tp)
 
 
 def _part(value: Any, tp: Any) -> Part:
@@ -219,7 +188,7 @@ def _part(value: Any, tp: Any) -> Part:
     if isinstance(value, str):
         value = {"name": value}
     if not isinstance(value, Mapping):
-        raise _mismatch(value, tp)
+        raise mismatch(value, tp)
     name = value.get("name")
     if not isinstance(name, str):
         found = f"found {show(name)}" if "name" in value else "missing"
@@ -227,14 +196,14 @@ def _part(value: Any, tp: Any) -> Part:
         raise ConfigError(Fault("name", f"{found}, allowed: the name of a part: {names}"))
     plugin = registry.find(kind, name)
     settings = {key: item for key, item in value.items() if key != "name"}
-    return Part(kind, name, _CONVERTER.structure(settings, registry.load(plugin).Config), plugin)
+    return Part(kind, name, _settings(settings, registry.load(plugin).Config), plugin)
 
 
 def _settings(value: Any, cl: Any) -> Any:
     if not isinstance(value, Mapping):
-        raise _mismatch(value, cl)
-    fields = {field.alias: field for field in attrs.fields(attrs.resolve_types(cl)) if field.init}
-    allowed = ", ".join(map(str, fields)) or "none"
+        raise mismatch(value, cl)
+    fields = {str(field.alias): field for field in registry.fields(cl) if field.init}
+    allowed = ", ".join(fields) or "none"
     faults = [
         Fault(str(key), f"unknown key, allowed: {allowed}{did_you_mean(str(key), fields)}")
         for key in value
@@ -244,7 +213,7 @@ def _settings(value: Any, cl: Any) -> Any:
     for name, field in fields.items():
         if name in value:
             with _below(faults, name):
-                made[name] = _CONVERTER.structure(value[name], field.type)
+                made[name] = _structured(value[name], field.type)
                 _validate(field, made[name])
         elif field.default is attrs.NOTHING:
             faults.append(Fault(name, "missing: it has no default, so the config must set it"))
@@ -267,25 +236,40 @@ def _validate(field: attrs.Attribute[Any], value: Any) -> None:
             field.validator(None, field, value)
 
 
+def _unsupported(value: Any, tp: Any) -> Any:
+    told = "without a type" if tp is None else f"of type {tp}"
+    raise ConfigError(f"settings {told} are not supported")
+
+
 def _make_converter() -> cattrs.Converter:
     converter = cattrs.Converter()
-    for tp in (int, bool, str):
-        converter.register_structure_hook(tp, _scalar)
-    converter.register_structure_hook(float, _number)
-    converter.register_structure_hook(Path, _path)
-    for applies, hook in (
+    # What cattrs knows besides, it reads less strictly, and refuses by other errors than ours.
+    converter.register_structure_hook_func(lambda tp: True, _unsupported)
+    for applies, read in (
+        (lambda tp: tp is Any, lambda value, tp: value),
+        (is_noted, lambda value, tp: _structured(value, get_args(tp)[0])),
         (attrs.has, _settings),
-        (_is_sequence, _sequence),
-        (_is_union, _union),
-        (_is_literal, _choice),
-        (_is_enum, _choice),
-        (_is_part, _part),
+        (is_sequence, _sequence),
+        (is_mapping, _mapping),
+        (is_union, _union),
+        (is_literal, _choice),
+        (is_enum, _choice),
+        (is_part, _part),
     ):
-        converter.register_structure_hook_func(applies, hook)
+        converter.register_structure_hook_func(applies, read)
+    for plain_type, read in (
+        (int, _scalar), (bool, _scalar), (str, _scalar), (float, _number), (Path, _path),
+        (bytes, _unsupported),
+    ):  # fmt: skip
+        converter.register_structure_hook(plain_type, read)
     return converter
 
 
 _CONVERTER = _make_converter()
+
+
+def _structured(value: Any, tp: Any) -> Any:
+    return _CONVERTER.structure(value, tp)
 
 
 def structure(raw: Any, cl: type[T], where: str = "config") -> T:
@@ -296,5 +280,6 @@ def structure(raw: Any, cl: type[T], where: str = "config") -> T:
     """
     faults: list[Fault] = []
     with _below(faults, ""):
-        return _CONVERTER.structure(raw, cl)
+        made: T = _structured(raw, cl)
+        return made
     raise ConfigError(faults, where)

@@ -2,7 +2,7 @@
 
     from jepa.testing import conformance
 
-    @conformance("mask_sampler", "random_tokens", settings={"hidden": 0.5})
+    @conformance("mask_sampler", "random", settings={"ratio": 0.5})
     def test_it_keeps_its_promises(check):
         check()
 

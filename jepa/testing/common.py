@@ -9,6 +9,7 @@ from typing import Any
 import attrs
 
 from jepa.core.settings import structure, unstructure
+from jepa.core.yamlfile import parse_yaml, to_yaml
 from jepa.testing.promises import Promise, Subject, expect, promise
 
 _PLUGINS = "docs/plugins.md, section 'What a part is'"
@@ -39,8 +40,8 @@ def settings_are_frozen(subject: Subject) -> None:
 
 @promise(_PLUGINS)
 def settings_round_trip(subject: Subject) -> None:
-    """Settings written as plain data, as checkpoints do, are read back as they were."""
-    written = unstructure(subject.config)
+    """Settings written as YAML, as checkpoints do, are read back as they were."""
+    written = parse_yaml(to_yaml(unstructure(subject.config)), "settings")
     read: Any = structure(written, subject.cls.Config, "settings")
     expect(read == subject.config, f"{read} for {subject.config}")
     copied = pickle.loads(pickle.dumps(subject.config))

@@ -18,7 +18,7 @@ from jepa.core.overrides import apply_overrides
 from jepa.core.parts import Part
 from jepa.core.registry import Plugin
 from jepa.core.rng import SampleRng
-from jepa.core.settings import structure
+from jepa.core.settings import structure, unstructure
 from jepa.core.training.cost import count
 from jepa.testing.generators import untouched
 from jepa.testing.promises import Promise, Subject, expect, promise
@@ -187,7 +187,7 @@ def _config(subject: Subject) -> RunConfig:
 
 @promise(f"{_MODALITY}.measures, {_MODALITY}.fit")
 def fitting(subject: Subject) -> None:
-    """`fit` measures all that `measures` names, or nothing; the same each time; `spec` stays."""
+    """`fit` measures all that `measures` names, or nothing: settings; the same; `spec` stays."""
     modality, cls = _made(subject), subject.cls
     unknown = [name for name in cls.measures if name not in attrs.fields_dict(cls.Config)]
     expect(not unknown, f"Config has no {', '.join(unknown)}")
@@ -198,6 +198,7 @@ def fitting(subject: Subject) -> None:
     # Settings may need no numbers, such as where each sample is brought to its own mean.
     done = not left or found[0] == subject.config
     expect(done, f"not measured: {', '.join(left)}")
+    structure(unstructure(found[0]), cls.Config, "what is measured")
     spec = cls(found[0]).spec
     expect(spec == modality.spec, f"spec becomes {spec}, and was {modality.spec}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import pickle
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import torch
@@ -47,16 +49,18 @@ def gradients_of_two(
             check=False,
         )
         told = done.stderr.strip().splitlines() or ["nothing was said"]
-        expect(done.returncode == 0 and found.exists(), f"two processes failed: {told[-1]}")
+        first = _fault(job).read_text("utf-8") if _fault(job).exists() else told[-1]
+        expect(done.returncode == 0 and found.exists(), f"two processes failed: {first}")
         read: dict[str, Tensor | None] = torch.load(io.BytesIO(found.read_bytes()))
     return read
 
 
 def main(job: str, found: str) -> None:
     """Fork, be both processes, and write what they found: in an interpreter of its own."""
+    sys.excepthook = lambda kind, error, trace: _tell(_fault(Path(job)), kind, error, trace)
     module, inputs, seed = pickle.loads(Path(job).read_bytes())
     torch.set_num_threads(1)
-    rank = 0 if (child := os.fork()) else 1
+    rank = 1 if (child := os.fork()) else 0
     dist.init_process_group("gloo", init_method=f"file://{job}.store", rank=rank, world_size=2)
     share = tree_map_only(Tensor, lambda tensor: tensor.chunk(2)[rank], inputs)
     trained = any(parameter.requires_grad for parameter in module.parameters())
@@ -71,3 +75,22 @@ def main(job: str, found: str) -> None:
         os._exit(os.waitstatus_to_exitcode(status))
     dist.barrier()
     os._exit(0)
+
+
+def _fault(job: Path) -> Path:
+    return job.with_suffix(".fault")
+
+
+def _tell(
+    fault: Path,
+    kind: type[BaseException],
+    error: BaseException,
+    trace: TracebackType | None,
+) -> None:
+    """What ends this process, in a file unless the other one wrote there.
+
+    Whoever fails second does so since the other is gone, and that tells nothing.
+    """
+    with contextlib.suppress(FileExistsError), fault.open("x", encoding="utf-8") as out:
+        out.write(f"{kind.__name__}: {error}")
+    sys.__excepthook__(kind, error, trace)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import io
 import os
 import re
 import shlex
@@ -11,11 +13,13 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pytest
 
 import jepa
 from jepa import cli
 from jepa.commands.new_plugin_texts import COMMANDS
+from jepa.core.errors import DecodeError
 from jepa.core.kinds import KINDS
 
 TINY = (
@@ -24,7 +28,7 @@ TINY = (
 )
 
 
-PIP = ["pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "--no-index"]
+PIP = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "--no-index"]
 PIP += ["--no-build-isolation"]
 
 
@@ -70,7 +74,10 @@ def test_nothing_is_left_to_fill_in(kind, tmp_path):
         ("Mine", "found 'Mine', allowed: letters a to z"),
         ("2d", "allowed: letters a to z"),
         ("my-mask", "allowed: letters a to z"),
-        ("class", "no word of Python"),
+        ("class", "no word of Python or YAML"),
+        ("null", "no word of Python or YAML"),
+        ("true", "no word of Python or YAML"),
+        ("false", "no word of Python or YAML"),
         ("random", "the mask sampler 'random' exists already, built in"),
         ("../mine", "allowed: letters a to z"),
     ],
@@ -91,6 +98,15 @@ def test_a_name_of_another_package(packages, tmp_path, monkeypatch, capsys):
     assert new_plugin("cnn", "tokenizer") == 0, "a name is free in every other kind"
 
 
+def test_a_package_that_is_installed_is_not_displaced(packages, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    packages.add("jepa-wave-net", {"jepa.encoders": {"wave_net": "theirs:Net"}}, version="2.0")
+    assert new_plugin("wave_net", "tokenizer", "--output", "mine") == 2
+    said = capsys.readouterr().err
+    assert "would be called jepa-wave-net, and jepa-wave-net 2.0 is installed" in said
+    assert not (tmp_path / "mine").exists()
+
+
 def test_a_folder_that_exists_stays_as_it_is(tmp_path, capsys):
     (tmp_path / "mine").mkdir()
     assert new_plugin("mine", "encoder", "--output", str(tmp_path / "mine")) == 2
@@ -107,6 +123,18 @@ def test_nothing_half_written_stays(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_new_modality_refuses_a_damaged_archive(tmp_path, monkeypatch):
+    assert new_plugin("waves", "modality", "--output", str(tmp_path / "waves")) == 0
+    monkeypatch.syspath_prepend(tmp_path / "waves")
+    cls = importlib.import_module("jepa_waves").WavesModality
+    file = io.BytesIO()
+    np.savez_compressed(file, x=np.arange(3000.0))
+    cls(cls.Config()).eval_input(file.getvalue())
+    broken = file.getvalue()[:200] + b"\xff" * 300 + file.getvalue()[500:]
+    with pytest.raises(DecodeError, match="no array can be read"):
+        cls(cls.Config()).eval_input(broken)
+
+
 # --- packages of every kind ---------------------------------------------------------------------
 
 
@@ -118,7 +146,7 @@ class Site(NamedTuple):
 
     def python(self, *arguments: str, cwd: Path | None = None) -> str:
         done = subprocess.run(
-            [sys.executable, "-m", *arguments],
+            [sys.executable, *arguments],
             capture_output=True,
             text=True,
             env={**os.environ, "PYTHONPATH": str(self.installed), "OMP_NUM_THREADS": "1"},
@@ -147,7 +175,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
 
 @pytest.mark.slow
 def test_every_kind_installs_and_is_listed(site):
-    table = site.python("jepa", "plugins", "--check")
+    table = site.python("-m", "jepa", "plugins", "--check")
     rows = [line.split() for line in table.splitlines() if "jepa-my-" in line]
     assert sorted((row[0], row[1], row[4]) for row in rows) == sorted(
         (kind, named(kind), "ok") for kind in KINDS
@@ -160,39 +188,9 @@ def test_every_kind_passes_its_own_tests(site):
     tests = [str(site.sources / kind / "tests") for kind in KINDS]
     options = ["-q", "-p", "no:cacheprovider", "--import-mode=importlib", "-m", "not slow"]
     options += ["-c", str(site.sources / "encoder" / "pyproject.toml"), "--rootdir", "."]
-    said = site.python("pytest", *options, *tests)
+    said = site.python("-m", "pytest", *options, *tests)
     assert re.search(r"^\d{3} passed", said, re.MULTILINE), said
 
-
-def train(site: Site, folder: Path, kind: str) -> None:
-    """The commands of a package's README, cut to two steps."""
-    readme = (site.sources / kind / "README.md").read_text()
-    (block,) = re.findall(r"```bash\n(.*?)```", readme, re.DOTALL)
-    lines = [line for line in block.splitlines() if line.startswith(("jepa", "python make"))]
-    assert lines == [line.replace("{{name}}", named(kind)) for line in COMMANDS[kind].splitlines()]
-    for line in lines:
-        words = shlex.split(line)
-        if words[0] == "python":
-            subprocess.run([sys.executable, *words[1:]], cwd=folder, check=True)
-            continue
-        more = shlex.split(TINY) if words[1] == "train" else []
-        if kind == "observer":
-            more = [word for word in more if not word.startswith("observers")]
-        more += ["--train-samples", "40", "--test-samples", "20"] if words[1] == "eval" else []
-        site.python(*words, *more, cwd=folder)
-    assert (folder / "runs" / named(kind) / "COMPLETED").exists()
-
-
-@pytest.mark.slow
-def test_a_modality_trains_as_its_readme_says(site, tmp_path):
-    for name in ("make_samples.py", "quickstart.yaml"):
-        (tmp_path / name).write_text((site.sources / "modality" / name).read_text())
-    train(site, tmp_path, "modality")
-
-
-# --- the page ---------------------------------------------------------------------------------
-
-PAGE = Path(jepa.__file__).parents[1] / "docs" / "plugins.md"
 
 RUN = """
 import shlex, sys, pytest
@@ -204,6 +202,74 @@ for line in sys.stdin.read().splitlines():
         sys.exit(f"{line}: {code}")
 """
 """All commands in one process, since importing torch is most of what each would take."""
+
+
+def in_one_process(site: Site, lines: list[str], folder: Path) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", RUN],
+        input="\n".join(lines),
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(site.installed), "OMP_NUM_THREADS": "1"},
+        cwd=folder,
+        check=False,
+    )
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def told(site: Site, kind: str) -> list[str]:
+    """The commands of a package's README behind its tests, cut to two steps."""
+    readme = (site.sources / kind / "README.md").read_text()
+    (block,) = re.findall(r"```bash\n(.*?)```", readme, re.DOTALL)
+    lines = block.splitlines()
+    assert lines[:2] == ["pip install .", "python -m pytest"]
+    assert "\n".join(lines[2:]) == COMMANDS[kind].replace("{{name}}", named(kind))
+    tiny = TINY.partition(" 'observers")[0] if kind == "observer" else TINY
+    more = {"train": tiny, "eval": "--train-samples 40 --test-samples 20"}
+    return [f"{line} {more.get(line.split()[1], '')}" for line in lines[2:]]
+
+
+SLOW = """
+from jepa.core import Grid
+from jepa.testing import conformance
+
+def test_slow_promises():
+    for kind, name in (("encoder", "compiles"), ("regularizer", "distributed")):
+        grids = [Grid((4, 6), ("y", "x"))]
+        kit = conformance(kind, f"my_{kind}", grids=grids, backend="aot_eager")
+        (check,) = [check for check in kit.checks if check.name == name]
+        check()
+"""
+"""One of each sort: all of them take a minute, most of it in torch."""
+
+
+@pytest.mark.slow
+def test_every_kind_trains_as_its_readme_says(site, tmp_path):
+    """And what takes long of their own tests is tried, once, in the same process."""
+    for name in ("make_samples.py", "quickstart.yaml"):
+        (tmp_path / name).write_text((site.sources / "modality" / name).read_text())
+    (tmp_path / "test_slow.py").write_text(SLOW)
+    lines = [line for kind in KINDS for line in told(site, kind)]
+    (samples,) = [line for line in lines if line.startswith("python ")]
+    subprocess.run([sys.executable, *samples.split()[1:]], cwd=tmp_path, check=True)
+    lines.remove(samples)
+    said = in_one_process(site, [*lines, "python -m pytest -p no:cacheprovider -q ."], tmp_path)
+    assert re.search(r"^1 passed", said, re.MULTILINE), said
+    for kind in KINDS:
+        run = tmp_path / "runs" / named(kind)
+        assert (run / "COMPLETED").exists()
+        (checkpoint,) = (run / "checkpoints").iterdir()
+        used = (checkpoint / "packages.json").read_text()
+        # What evaluates a run is no part of it.
+        assert (f'"{named(kind)}"' in used) == (kind != "protocol"), kind
+    for kind in ("modality", "protocol"):
+        assert list((tmp_path / "runs" / named(kind) / "eval").glob("*.json"))
+
+
+# --- the page ---------------------------------------------------------------------------------
+
+PAGE = Path(jepa.__file__).parents[1] / "docs" / "plugins.md"
 
 
 def page_lines() -> list[str]:
@@ -224,19 +290,9 @@ def test_the_page_leads_from_nothing_to_a_trained_model(tmp_path, monkeypatch):
     site.python(*PIP, "--target", str(site.installed), "./jepa-two-halves")
     more = {"train": TINY, "report": "--train-samples 40 --test-samples 20", "masks": "--batches 5"}
     more["jepa-two-halves"] = "-q -p no:cacheprovider"
-    told = [
-        f"{line} {more.get(line.split()[-1], more.get(line.split()[1], ''))}" for line in others
-    ]
-    done = subprocess.run(
-        [sys.executable, "-c", RUN],
-        input="\n".join(told),
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(site.installed), "OMP_NUM_THREADS": "1"},
-        check=False,
-    )
-    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
-    assert re.search(r"two_halves +jepa-two-halves +0.1 +ok", done.stdout)
-    assert re.search(r"^\d+ passed", done.stdout, re.MULTILINE)
+    cut = [f"{line} {more.get(line.split()[-1], more.get(line.split()[1], ''))}" for line in others]
+    said = in_one_process(site, cut, tmp_path)
+    assert re.search(r"two_halves +jepa-two-halves +0.1 +ok", said)
+    assert re.search(r"^\d+ passed", said, re.MULTILINE)
     assert (tmp_path / "masks.png").exists()
     assert (tmp_path / "runs" / "two_halves" / "report" / "pca.png").exists()

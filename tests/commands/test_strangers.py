@@ -18,6 +18,7 @@ import jepa
 from jepa import cli
 
 EXAMPLES = Path(jepa.__file__).parents[1] / "examples"
+REAL = EXAMPLES.parents[1] / "shared" / "data" / "signal-watch-imu" / "watch_imu.npz"
 NAMES = ("jepa-imu", "jepa-spiral-masks")
 PEOPLE = 4
 
@@ -37,6 +38,7 @@ class Site(NamedTuple):
 
     def python(self, *arguments: str, stdin: str = "") -> str:
         own = {"PYTHONPATH": str(self.installed), "JEPA_CACHE": str(self.folder / "cache")}
+        own |= {"WATCH_IMU": str(REAL)} if REAL.is_file() else {}
         done = subprocess.run(
             [sys.executable, *arguments],
             input=stdin,
@@ -128,6 +130,7 @@ def test_their_own_tests_pass(site):
     options += ["-c", str(site.folder / "built" / NAMES[1] / "pyproject.toml"), "--rootdir", "."]
     said = site.python(*options, *(str(site.folder / "built" / name / "tests") for name in NAMES))
     assert re.search(r"^\d{3} passed", said, re.MULTILINE), said
+    assert ("skipped" in said) != REAL.is_file(), "the real file is looked at where it is"
 
 
 @CHECKOUT
@@ -251,6 +254,19 @@ def test_a_broken_package_hurts_when_it_is_named(packages, tmp_path, capsys):
     assert "masks.0: mask sampler 'wave' of crashing 1.0: importing crashing:Sampler" in said
     assert "ModuleNotFoundError: No module named 'no_such_library'" in said
     assert "Traceback" not in said
+
+
+def test_settings_that_python_cannot_read_hurt_when_they_are_named(packages, tmp_path, capsys):
+    text = "from __future__ import annotations\nimport numpy as np\n"
+    add(packages, "odd", "wave", text + SAMPLER.replace("size: int = 1", "size: np.NoSuch = 1"))
+    code, said = dry_run("wave", tmp_path, capsys)
+    assert code == 2
+    assert "masks.0: mask sampler 'wave' of odd 1.0: the annotations of Sampler.Config" in said
+    assert "Traceback" not in said
+    assert cli.main(["plugins", "--check"]) == 1
+    said = capsys.readouterr().out
+    assert re.search(r"mask_sampler +wave +odd +1\.0 +broken", said)
+    assert re.search(r"mask_sampler +random +anyjepa +\S+ +ok", said)
 
 
 def test_two_packages_that_claim_a_name(packages, tmp_path, capsys):

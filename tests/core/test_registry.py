@@ -222,6 +222,15 @@ class Sampler(MaskSampler):
 CONFIGLESS = SAMPLER.replace("    @attrs.frozen\n    class Config:\n        size: int = 1\n", "")
 NAMED = SAMPLER.replace("size: int = 1", "name: str = 'x'")
 UNRESOLVED = SAMPLER.replace("size: int = 1", "size: 'Nowhere' = 1")
+LATER = "from __future__ import annotations\nimport numpy as np\n" + SAMPLER
+NO_SUCH = LATER.replace("size: int = 1", "size: np.NoSuch = 1")
+UNCLOSED = SAMPLER.replace("size: int = 1", "size: 'list[int' = 1")
+NO_TYPE = LATER.replace("size: int = 1", "size: int | 'Other' = 1")
+RAISING = LATER.replace("size: int = 1", "size: {}['key'] = 1")
+NESTED = SAMPLER.replace(
+    "class Sampler(",
+    "@attrs.frozen\nclass Deep:\n    depth: 'Nowhere' = 1\n\nclass Sampler(",
+).replace("size: int = 1", "size: tuple[Deep, ...] | None = None")
 STRANGER = "class Sampler: ..."
 FUNCTION = "def Sampler(): ..."
 ABSENT = "x = 1"
@@ -234,7 +243,12 @@ OBJECT = SAMPLER + "\nSampler = Sampler()"
         (ABSTRACT, "does not implement sample"),
         (CONFIGLESS, "has no attrs class `Config`"),
         (NAMED, "its Config has a field `name`"),
-        (UNRESOLVED, "annotations of its Config: name 'Nowhere' is not defined"),
+        (UNRESOLVED, "annotations of Sampler.Config: NameError: name 'Nowhere' is not defined"),
+        (NO_SUCH, "annotations of Sampler.Config: AttributeError: .*NoSuch"),
+        (UNCLOSED, "annotations of Sampler.Config: SyntaxError: "),
+        (NO_TYPE, "annotations of Sampler.Config: TypeError: "),
+        (RAISING, "annotations of Sampler.Config: KeyError: 'key'"),
+        (NESTED, "annotations of Deep: NameError: name 'Nowhere' is not defined"),
         (STRANGER, "is not a subclass of MaskSampler"),
         (FUNCTION, "is not a subclass of MaskSampler"),
         (OBJECT, "is not a subclass of MaskSampler"),

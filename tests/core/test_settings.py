@@ -1,15 +1,17 @@
 from __future__ import annotations
 
 import enum
+import json
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import attrs
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jepa.core import registry
+from jepa.core import Grid, registry
 from jepa.core.errors import ConfigError
 from jepa.core.settings import (
     EncoderPart,
@@ -25,11 +27,17 @@ from jepa.core.settings import (
     unstructure,
 )
 from jepa.core.yamlfile import parse_yaml, to_yaml
+from jepa.testing import conformance
 
 
 class Colour(enum.Enum):
     RED = "red"
     BLUE = "blue"
+
+
+class Speed(enum.StrEnum):
+    SLOW = "slow"
+    FAST = "fast"
 
 
 @attrs.frozen(kw_only=True)
@@ -59,6 +67,11 @@ class Outer:
     noted: Annotated[int, "a note"] = 1
     inner: Inner = attrs.field(factory=Inner)
     inners: tuple[Inner, ...] = ()
+    speed: Speed = Speed.SLOW
+    weights: dict[str, float] = attrs.field(factory=dict)
+    deep: dict[str, Inner] | None = None
+    names: frozenset[str] = frozenset()
+    places: set[int] = attrs.field(factory=set)
 
 
 def faults(raw: Any, cl: Any = Outer) -> dict[str, str]:
@@ -86,6 +99,11 @@ def test_a_whole_config():
         "noted": 5,
         "inner": {"depth": 7},
         "inners": [{}, {"depth": 2}],
+        "speed": "fast",
+        "weights": {"a": 1, "b": 2.5},
+        "deep": {"one": {"depth": 4}},
+        "names": ["x", "y"],
+        "places": [3],
     }
     config = structure(raw, Outer)
     assert config == Outer(
@@ -103,9 +121,15 @@ def test_a_whole_config():
         noted=5,
         inner=Inner(depth=7),
         inners=(Inner(), Inner(depth=2)),
+        speed=Speed.FAST,
+        weights={"a": 1.0, "b": 2.5},
+        deep={"one": Inner(depth=4)},
+        names=frozenset({"x", "y"}),
+        places={3},
     )
     assert type(config.number) is float
     assert type(config.many[0]) is float
+    assert type(config.weights["a"]) is float
 
 
 @pytest.mark.parametrize(
@@ -138,6 +162,10 @@ def test_a_whole_config():
         ("inner", 3, "found 3, allowed: a mapping"),
         ("inner", None, "found null, allowed: a mapping"),
         ("text", ["x" * 99], "..., allowed: text"),
+        ("speed", "fsat", "found 'fsat', allowed: 'slow', 'fast'"),
+        ("weights", 3, "found 3, allowed: a mapping"),
+        ("deep", [1], "found [1], allowed: a mapping"),
+        ("names", "xy", "found 'xy', allowed: a list"),
     ],
 )
 def test_wrong_values(key, value, says):
@@ -153,12 +181,16 @@ def test_every_fault_at_once_each_with_its_path():
         "size": ["a", 2.5],
         "inner": {"depth": 0, "low": "x", "hihg": 2},
         "inners": [{"depth": 1}, {"depth": -1}, {"low": 5}, 7],
+        "weights": {"a": "x", "b": 1, 3: 1.0},
+        "deep": {"one": {"depth": 0}},
+        "names": ["x", 2],
         4: 5,
     }
     found = faults(raw)
     assert set(found) == {
         *("numbr", "4", "needed", "text", "size.0", "size.1"),
         *("inner.depth", "inner.low", "inner.hihg", "inners.1.depth", "inners.2", "inners.3"),
+        *("weights.a", "weights.3", "deep.one.depth", "names.1"),
     }
     assert "unknown key, allowed: needed, number," in found["numbr"]
     assert "did you mean 'number'?" in found["numbr"]
@@ -196,6 +228,8 @@ class Validated:
     rounded: int = attrs.field(default=1, converter=abs, validator=positive)
     optional: float | None = attrs.field(default=None, validator=fraction)
     odd: complex = 0j
+    counts: dict[int, float] = attrs.field(factory=dict)
+    listed: list = attrs.field(factory=list)
 
 
 def test_validators_of_any_making():
@@ -209,8 +243,13 @@ def test_validators_of_any_making():
     assert faults({"rounded": 0}, Validated) == {"rounded": "found 0, allowed: above 0"}
 
 
-def test_a_type_that_settings_do_not_know():
-    assert "complex" in faults({"odd": 1}, Validated)["odd"]
+def test_types_that_settings_do_not_know():
+    found = faults({"odd": 1, "counts": {1: 2.0}, "listed": [1]}, Validated)
+    assert found["odd"] == "settings of type <class 'complex'> are not supported"
+    assert found["counts"] == "settings of type dict[int, float] are not supported"
+    assert found["listed"] == "settings of type <class 'list'> are not supported"
+    untyped = attrs.make_class("Untyped", {"x": attrs.field(default=1)})
+    assert faults({"x": 2}, untyped) == {"x": "settings without a type are not supported"}
 
 
 @pytest.mark.parametrize(
@@ -273,17 +312,20 @@ class WithParts:
     maybe: MaskSamplerPart | None = None
     many: tuple[MaskSamplerPart, ...] = ()
     encoder: EncoderPart | None = None
+    named: dict[str, MaskSamplerPart] = attrs.field(factory=dict)
 
 
 def test_a_part_is_named_by_text_or_mapping(wave):
     raw = {"one": "wave", "maybe": {"name": "waves:wave", "size": 5}, "many": ["wave", "wave"]}
+    raw["named"] = {"first": "random"}
     config = structure(raw, WithParts)
     assert config.one.config.size == 2
     assert (config.maybe.config.size, config.maybe.name) == (5, "waves:wave")
     assert config.one.plugin == config.maybe.plugin == wave
     assert config.one.cls is registry.load(wave)
     assert config.encoder is None
-    assert [part.name for part in parts(config)] == ["wave", "waves:wave", "wave", "wave"]
+    named = ["wave", "waves:wave", "wave", "wave", "random"]
+    assert [part.name for part in parts(config)] == named
 
 
 def test_faults_of_parts_stand_among_the_others_with_full_paths(wave):
@@ -329,12 +371,67 @@ def test_parts_come_back_from_plain_data(wave):
             {"name": "waves:wave", "size": 2, "low": 0.0, "high": 1.0, "deep": [{"count": 4}]}
         ],
         "encoder": None,
+        "named": {},
     }
     assert structure(plain, WithParts) == config
     assert structure(parse_yaml(to_yaml(plain), "x"), WithParts) == config
 
 
+WRAPPER = """
+import attrs
+from jepa.core import FieldError, Grid, Masks, MaskSampler, MaskSamplerPart, Rng
+
+class Wrapper(MaskSampler):
+    @attrs.frozen(kw_only=True)
+    class Config:
+        inner: MaskSamplerPart
+        low: int = 0
+        high: int = 1
+
+        def __attrs_post_init__(self):
+            if self.low > self.high:
+                raise FieldError("low", f"found {self.low}, allowed: up to {self.high}")
+
+    def __init__(self, config: Config, *, grid: Grid) -> None:
+        self._inner = config.inner.cls(config.inner.config, grid=grid)
+
+    def sample(self, batch_size: int, rng: Rng) -> Masks:
+        return self._inner.sample(batch_size, rng)
+"""
+
+
+def test_a_stranger_wraps_another_part_by_the_public_face_alone(packages):
+    entry = {"jepa.mask_samplers": {"wrapper": "wrappers:Wrapper"}}
+    packages.add("wrappers", entry, {"wrappers": WRAPPER})
+    settings = {"inner": {"name": "random", "ratio": 0.5}}
+    conformance("mask_sampler", "wrapper", settings=settings, grids=[Grid((6,), ("t",))]).run()
+    found = faults({"one": {"name": "wrapper", "low": 3, **settings}}, WithParts)
+    assert found == {"one.low": "found 3, allowed: up to 1"}
+    assert "one.inner" in faults({"one": {"name": "wrapper", "inner": "ramdon"}}, WithParts)
+
+
 # --- round trip ------------------------------------------------------------
+
+
+def test_numbers_of_numpy_are_plain_ones():
+    config = Outer(
+        needed=np.int64(3),
+        number=np.float32(0.5),
+        flag=np.bool_(True),
+        many=tuple(np.arange(2.0)),
+        weights={"a": np.float16(2)},
+        size=np.array([3, 4]),
+    )
+    plain = unstructure(config)
+    assert parse_yaml(to_yaml(plain), "x") == json.loads(json.dumps(plain)) == plain
+    read = structure(plain, Outer)
+    assert (read.needed, read.number, read.flag) == (3, 0.5, True)
+    assert (read.many, read.weights, read.size) == ((0.0, 1.0), {"a": 2.0}, (3, 4))
+
+
+def test_a_set_is_written_in_one_order():
+    assert unstructure(Outer(needed=1, names=frozenset("cab")))["names"] == ["a", "b", "c"]
+
 
 texts = st.text(st.characters(exclude_categories=["Cs", "Cc"], include_characters="\n\t"))
 awkward = st.sampled_from(
@@ -356,9 +453,11 @@ finite = st.floats(allow_nan=False, allow_infinity=False)
     path=st.none() | st.sampled_from(["/a b/c", "no", "1e-4", "null", "-"]),
     workers=st.integers(0, 9) | st.just("auto"),
     depths=st.lists(st.integers(1, 99), max_size=2),
+    weights=st.dictionaries(texts | awkward, finite, max_size=2),
+    names=st.frozensets(texts | awkward, max_size=3),
 )
 def test_any_settings_come_back_from_their_yaml(
-    text, listed, number, many, needed, path, workers, depths
+    text, listed, number, many, needed, path, workers, depths, weights, names
 ):
     config = Outer(
         needed=needed,
@@ -370,6 +469,8 @@ def test_any_settings_come_back_from_their_yaml(
         workers=workers,
         colour=Colour.BLUE,
         inners=tuple(Inner(depth=depth) for depth in depths),
+        weights=weights,
+        names=names,
     )
     plain = unstructure(config)
     assert parse_yaml(to_yaml(plain), "x") == plain

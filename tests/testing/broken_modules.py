@@ -4,12 +4,29 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+import torch.distributed as dist
 from torch import nn
 
 from jepa.core import ConfigError, Grid, Query, Tokens
 from jepa.plugins.encoders.vit import ViTEncoder
 from jepa.plugins.predictors.vit import ViTPredictor
 from jepa.plugins.tokenizers.patch import PatchTokenizer
+
+# --- on two processes ----------------------------------------------------------------------------
+
+
+class FailsAlone(nn.Linear):
+    """A good one, but on one process."""
+
+    def __init__(self, rank):
+        super().__init__(3, 2)
+        self.rank = rank
+
+    def forward(self, inputs):
+        if dist.is_initialized() and dist.get_rank() == self.rank:
+            raise ArithmeticError(f"nothing works on {self.rank}")
+        return super().forward(inputs)
+
 
 # --- tokenizers ----------------------------------------------------------------------------------
 

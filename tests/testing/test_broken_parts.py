@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import subprocess
+
 import attrs
 import broken_data as data
 import broken_masks as masks
 import broken_modules as modules
 import broken_training as training
 import pytest
+import torch
+from torch import nn
 
 from jepa.core import Grid, InputSpec
-from jepa.testing import ConformanceError, conformance, kits
+from jepa.testing import ConformanceError, conformance, kits, processes
+from jepa.testing.promises import BrokenError
 
 GRID = Grid((4, 6), ("y", "x"))
 ON_GRID = {"grids": [GRID], "dim": 8}
@@ -90,6 +95,20 @@ class Untold(masks.Sampler):
         ratio: float = attrs.field(default=0.5, converter=lambda v: v * 0.9)
 
 
+class Unwritable(masks.Sampler):
+    @attrs.frozen(kw_only=True)
+    class Config:
+        ratio: float = 0.5
+        names: bytes = b"x"
+
+
+class Numbered(masks.Sampler):
+    @attrs.frozen(kw_only=True)
+    class Config:
+        ratio: float = 0.5
+        weights: dict[int, float] = attrs.field(factory=lambda: {1: 0.5})
+
+
 class Swallowing(masks.Sampler):
     def __init__(self, config, *, grid, **others):
         super().__init__(config, grid=grid)
@@ -103,6 +122,8 @@ class Swallowing(masks.Sampler):
         (Thawed, "settings_are_frozen"),
         (Positional, "settings_are_frozen"),
         (Untold, "settings_round_trip"),
+        (Unwritable, "settings_round_trip"),
+        (Numbered, "settings_round_trip"),
         (Swallowing, "no_keyword_sink"),
     ],
 )
@@ -125,6 +146,41 @@ def slow_failures(kind, cls, name, **given):
 def test_a_graph_that_breaks_is_found():
     said = slow_failures("encoder", modules.Branching, "compiles", **VIT)
     assert "the graph breaks" in said
+
+
+def two_processes(monkeypatch, module):
+    """What the check of two processes found, and what both said."""
+    said = []
+    run = subprocess.run
+
+    def spy(*words, **settings):
+        done = run(*words, **settings)
+        said.append(done.stderr)
+        return done
+
+    monkeypatch.setattr(processes.subprocess, "run", spy)
+    try:
+        found = processes.gradients_of_two(module, (torch.ones(4, 3),), 0)
+    except BrokenError as error:
+        return str(error), said[0]
+    return found, said[0]
+
+
+@pytest.mark.slow
+def test_two_processes_have_nothing_to_say(monkeypatch):
+    found, said = two_processes(monkeypatch, nn.Linear(3, 2))
+    assert set(found) == {"weight", "bias"}
+    assert said == ""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rank", [0, 1])
+def test_the_process_that_fails_first_says_why(monkeypatch, rank):
+    """The other one fails too, for it waits for this one."""
+    found, said = two_processes(monkeypatch, modules.FailsAlone(rank))
+    assert found == f"two processes failed: ArithmeticError: nothing works on {rank}"
+    assert said.count("Traceback") == 2
+    assert "nothing works" not in said.splitlines()[-1]
 
 
 @pytest.mark.slow

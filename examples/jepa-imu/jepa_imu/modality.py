@@ -15,6 +15,7 @@ from jepa.core import (
     Content,
     DataError,
     DecodeError,
+    FieldError,
     InputSpec,
     Modality,
     SampleRng,
@@ -25,10 +26,10 @@ from jepa.core import (
 )
 from jepa_imu.picture import curves
 from jepa_imu.signal import EXTENSIONS, cut, read_series
-from jepa_imu.statistics import moments_and_spectrum
+from jepa_imu.statistics import Moments, moments, moments_and_spectrum, normal
 
 _MEASURED = 512
-"""Series that `fit` looks at, at most."""
+"""Pieces that `fit` looks at, about."""
 
 _some = check("one or more numbers", lambda values: len(values) > 0)
 
@@ -68,14 +69,16 @@ class ImuModality(Modality):
         def __attrs_post_init__(self) -> None:
             for name, values in (("mean", self.mean), ("std", self.std)):
                 if values is not None and len(values) != self.channels:
-                    raise ValueError(
-                        f"found {len(values)} numbers in {name}, allowed: one for each of "
-                        f"{self.channels} channels"
+                    raise FieldError(
+                        name,
+                        f"found {len(values)} numbers, allowed: one for each of "
+                        f"{self.channels} channels",
                     )
             if self.length < 2:
-                raise ValueError(
-                    f"found {self.duration:g} s at {self.rate:g} values a second, which are "
-                    f"{self.length} values; allowed: 2 or more"
+                raise FieldError(
+                    "duration",
+                    f"found {self.duration:g}, which at {self.rate:g} values a second are "
+                    f"{self.length} values; allowed: 2 or more",
                 )
 
         @property
@@ -88,30 +91,35 @@ class ImuModality(Modality):
 
     @classmethod
     def fit(cls, config: Config, source: Source) -> Config:
-        """Mean and deviation of each channel, over up to 512 series spread over the source.
+        """Mean and deviation of each channel, over about 512 pieces spread over the source.
+
+        Pieces are as long as inputs, and of up to 512 series; of fewer series each gives several.
 
         Raises:
-            DataError: none of them can be decoded.
+            DataError: none of the series can be decoded.
         """
-        found: list[np.ndarray] = []
-        reason = ""
         n = min(_MEASURED, len(source))
+        places = (np.arange(_MEASURED // n) + 0.5) / (_MEASURED // n)
+        pieces: list[Moments] = []
+        reason = ""
         for index in np.arange(n) * len(source) // n:
             try:
-                content = source.item(int(index)).content
-                values = read_series(content, config.channels).astype(np.float64)
-                found.append(values - values.mean(axis=0) if config.centre else values)
-            except DecodeError as error:
+                series = read_series(source.item(int(index)).content, config.channels)
+            except (DecodeError, OSError) as error:
                 reason = str(error)
-        if not found:
+                continue
+            for place in places:
+                try:
+                    pieces.append(moments(cut(series, config.length, place)))
+                except DecodeError as error:
+                    reason = str(error)
+        if not pieces:
             raise DataError(f"none of {n} series can be decoded, so nothing is measured: {reason}")
-        values = np.concatenate(found)
-        mean, std = _rounded(values.mean(axis=0)), _rounded(values.std(axis=0))
+        mean, std = normal(pieces, config.centre)
         return attrs.evolve(
             config,
             mean=mean if config.mean is None else config.mean,
-            # A channel that never changes is no reason to divide by 0.
-            std=tuple(value or 1.0 for value in std) if config.std is None else config.std,
+            std=std if config.std is None else config.std,
         )
 
     @classmethod
@@ -195,8 +203,3 @@ class Normalise(nn.Module):
         values = inputs.float()
         mean = values.mean(dim=2, keepdim=True) if self.mean is None else self.mean
         return (values - mean) / self.std
-
-
-def _rounded(values: np.ndarray) -> tuple[float, ...]:
-    """Four digits: more than a network notices, and the same on every machine."""
-    return tuple(float(f"{value:.4g}") for value in values)

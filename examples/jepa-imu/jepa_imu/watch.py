@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import zipfile
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, final
@@ -163,7 +164,7 @@ def _read(path: Path) -> Recordings:
                     f"{path}: no array {', '.join(missing)}; it holds: {', '.join(file.files)}"
                 )
             x, offsets, exercise, person, classes, rate = (file[name] for name in _ARRAYS)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(f"{path}: cannot be read: {error}") from error
     return Recordings(x, offsets, exercise, person, tuple(map(str, classes)), float(rate))
 

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-from jepa.core import DataError, DecodeError, Item, SampleRng, Source, Stretch
+from jepa.core import DataError, DecodeError, FieldError, Item, SampleRng, Source, Stretch
 from jepa.testing import conformance
 from jepa_imu.modality import ImuModality
+from jepa_imu.signal import read_series
 
 C, T = 3, 60
 
@@ -94,6 +95,31 @@ def test_one_channel_may_come_as_a_row():
     assert found.tolist() == [list(map(float, range(60)))]
 
 
+def test_of_a_long_file_the_piece_alone_is_read(tmp_path):
+    np.save(tmp_path / "long.npy", series(5000))
+    found = read_series(tmp_path / "long.npy", C)
+    assert isinstance(found, np.memmap)
+    assert torch.equal(
+        modality().eval_input(tmp_path / "long.npy"), modality().eval_input(series(5000))
+    )
+    both = [Stretch(content, 0.9, 0.3) for content in (tmp_path / "long.npy", series(5000))]
+    assert torch.equal(modality().eval_input(both[0]), modality().eval_input(both[1]))
+
+
+def test_a_gap_spoils_the_pieces_that_hold_it_alone():
+    values = series(300)
+    values[:20] = np.nan
+    modality().eval_input(values)
+    with pytest.raises(DecodeError, match="NaN"):
+        modality().eval_input(values[:70])
+
+
+def damaged() -> bytes:
+    file = io.BytesIO()
+    np.savez_compressed(file, a=np.arange(1500.0).reshape(500, 3))
+    return file.getvalue()[:200] + b"\xff" * 300 + file.getvalue()[500:]
+
+
 def pickled() -> bytes:
     file = io.BytesIO()
     np.save(file, np.array([{"a": 1}], dtype=object), allow_pickle=True)
@@ -115,10 +141,11 @@ def two_arrays() -> bytes:
         (np.full((60, 3), "x"), "found an array of <U1, allowed: numbers"),
         (np.where(series(60) > 0.9, np.nan, 0.0), "infinite values or NaN"),
         (Path("/no/such.npy"), "no array can be read"),
+        (damaged(), "no array can be read"),
         (pickled(), "no array can be read"),
         (two_arrays(), "no array can be read"),
     ],
-    ids=["turned", "empty", "three axes", "text", "nan", "absent", "pickled", "two arrays"],
+    ids=["turned", "empty", "three axes", "text", "nan", "absent", "damaged", "pickled", "two"],
 )
 def test_what_is_no_series_is_refused(content, said):
     with pytest.raises(DecodeError, match=said):
@@ -161,20 +188,44 @@ def test_a_stretch_is_a_part_and_may_run_backwards():
 
 
 def test_channels_are_measured_apart():
-    contents = [series(200), b"junk", series(100, 1.0)]
+    contents = [series(200), b"junk", series(100, 1.0) * [1.0, 2.0, 0.0]]
     fitted = ImuModality.fit(modality().config, Listed(contents))
-    both = np.concatenate([contents[0], contents[2]])
-    assert np.allclose(fitted.mean, both.mean(axis=0), rtol=1e-3, atol=1e-4)
-    assert np.allclose(fitted.std, both.std(axis=0), rtol=1e-3)
-    seen = ImuModality(fitted).device_transform()(modality().eval_input(series(200))[None])
-    assert seen.mean(dim=2).abs().max() < 0.3
-    assert (seen.std(dim=2) - 1).abs().max() < 0.3
+    # Sines of whole periods around 0, 5 and -1; and around 0, 10 and 0.
+    assert np.allclose(fitted.mean, [0.0, 7.5, -0.5], atol=1e-3)
+    assert np.allclose(fitted.std, [0.5**0.5, (1.25 + 6.25) ** 0.5, 0.5**0.5], atol=2e-3)
+    seen = ImuModality(fitted).device_transform()(
+        torch.stack([modality().eval_input(contents[place]) for place in (0, 2)])
+    )
+    assert seen.mean(dim=(0, 2)).abs().max() < 0.05
+    assert (seen.std(dim=(0, 2)) - 1).abs().max() < 0.05
 
 
-def test_what_is_given_is_kept_and_a_constant_channel_divides_by_one():
-    config = attrs.evolve(modality().config, mean=(1.0, 2.0, 3.0))
-    fitted = ImuModality.fit(config, Listed([np.ones((100, C))]))
+def test_few_series_are_measured_at_many_places():
+    """A series that moves at its end alone, of which the middle says nothing."""
+    values = np.zeros((6000, C))
+    values[4500:] = np.random.default_rng(0).normal(size=(1500, C))
+    fitted = ImuModality.fit(modality().config, Listed([values]))
+    assert np.allclose(fitted.std, 0.5, rtol=0.1)
+
+
+@pytest.mark.parametrize("centre", [False, True])
+@pytest.mark.parametrize("constant", [0.0, 0.1, 9.80665, -1e5])
+def test_what_is_given_is_kept_and_a_dead_channel_divides_by_one(centre, constant):
+    """Sums of 0.1 or 9.80665 are rounded, so a dead channel has a deviation above 0."""
+    config = attrs.evolve(modality().config, mean=(1.0, 2.0, 3.0), centre=centre)
+    contents = [np.full((100, C), constant), np.full((150, C), constant)]
+    fitted = ImuModality.fit(config, Listed(contents))
     assert (fitted.mean, fitted.std) == ((1.0, 2.0, 3.0), (1.0, 1.0, 1.0))
+
+
+@pytest.mark.parametrize("offset", [0.0, 101_325.0])
+def test_small_movements_around_a_large_mean_are_seen(offset):
+    values = offset + 50 * series(200)
+    config = modality().config
+    fitted = ImuModality(ImuModality.fit(config, Listed([values])))
+    seen = fitted.device_transform()(fitted.eval_input(values)[None])
+    assert seen.mean(dim=2).abs().max() < 0.01
+    assert (seen.std(dim=2) - 1).abs().max() < 0.05
 
 
 def test_nothing_to_measure():
@@ -198,6 +249,13 @@ def test_centred_inputs_show_movement_alone():
     inputs = torch.stack([centred.eval_input(content) for content in contents])
     seen = centred.device_transform()(inputs)
     assert torch.allclose(seen[0], seen[1], atol=1e-5)
+    assert (seen.std(dim=2) - 1).abs().max() < 0.1
+
+
+def test_drift_is_no_movement_where_inputs_are_centred():
+    drifting = series(2000) + np.linspace(0, 500, 2000)[:, None]
+    fitted = ImuModality(ImuModality.fit(modality(centre=True).config, Listed([drifting])))
+    seen = fitted.device_transform()(fitted.eval_input(drifting)[None])
     assert (seen.std(dim=2) - 1).abs().max() < 0.1
 
 
@@ -229,12 +287,12 @@ def test_a_picture_has_a_curve_a_channel():
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"mean": (0.0, 1.0)}, "found 2 numbers in mean, allowed: one for each of 3 channels"),
+        ({"mean": (0.0, 1.0)}, "mean: found 2 numbers, allowed: one for each of 3 channels"),
         ({"std": (1.0, 1.0, 0.0)}, "above 0"),
-        ({"duration": 0.05}, "which are 1 values; allowed: 2 or more"),
+        ({"duration": 0.05}, "duration: found 0.05, which .* are 1 values; allowed: 2 or more"),
         ({"channels": 0}, "above 0"),
     ],
 )
 def test_settings_that_cannot_be(settings, said):
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(FieldError, match=said):
         modality(**settings)

@@ -117,6 +117,13 @@ def test_files_that_are_none(tmp_path):
         watch(None)
     with pytest.raises(DataError, match="no such file; allowed: the file"):
         watch(tmp_path)
+    with np.load(write(tmp_path / "damaged.npz")) as file:
+        arrays = dict(file)
+    np.savez_compressed(tmp_path / "damaged.npz", **arrays)
+    whole = (tmp_path / "damaged.npz").read_bytes()
+    (tmp_path / "damaged.npz").write_bytes(whole[:200] + b"\xff" * 300 + whole[500:])
+    with pytest.raises(DataError, match=r"damaged\.npz: cannot be read"):
+        watch(tmp_path / "damaged.npz")
     (tmp_path / "text.npz").write_text("no archive")
     with pytest.raises(DataError, match=r"text\.npz: cannot be read"):
         watch(tmp_path / "text.npz")

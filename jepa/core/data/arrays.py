@@ -32,7 +32,7 @@ class LabelledArrays(NamedTuple):
 
 @final
 class Arrays(Source):
-    """Samples in one array [n, ...] of uint8, uint16 or floats, in memory or mapped.
+    """Samples in one array [n, ...] of integers or floats, in memory or mapped.
 
     `data.root` is one of
       - an .npz with the arrays `x`, `y` and `classes`; with `data.split` they are `{split}_x` and
@@ -41,7 +41,7 @@ class Arrays(Source):
       - an idx file of samples (the format of MNIST; may be .gz); the labels stand in the file
         whose name has `labels` and `idx1` for `images` and `idx3`,
       - a folder of idx files; `data.split` picks `train` or `test` (`t10k`).
-    Nothing pickled is read.
+    Nothing pickled is read. Which types of numbers can be samples is for the modality to say.
     """
 
     @attrs.frozen(kw_only=True)
@@ -189,8 +189,8 @@ def _checked(data: LabelledArrays, path: Path) -> LabelledArrays:
     samples, labels, classes = data
     if samples.ndim < 2 or len(samples) == 0:
         raise DataError(f"{path}: found samples of shape {samples.shape}, allowed: [n > 0, ...]")
-    if samples.dtype not in (np.uint8, np.uint16) and samples.dtype.kind != "f":
-        raise DataError(f"{path}: found samples of {samples.dtype}, allowed: uint8, uint16, floats")
+    if samples.dtype.kind not in "iuf":
+        raise DataError(f"{path}: found samples of {samples.dtype}, allowed: integers, floats")
     if labels is None:
         return LabelledArrays(samples, None, ())
     if labels.shape != (len(samples),) or labels.dtype.kind not in "iu":

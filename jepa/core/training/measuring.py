@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,8 @@ def measured(config: RunConfig, source: Source, world: World) -> RunConfig:
     """The config with what its modality measures (see `Modality.fit`).
 
     The first process measures, or reads what was measured before; all others get its numbers. What
-    was measured is kept in the data cache, by the samples and by every setting of the modality.
+    was measured is kept in the data cache, by the samples and by the modality: its code, its
+    version and every setting.
 
     Args:
         config: of the run.
@@ -66,8 +68,12 @@ def _numbers(config: RunConfig, source: Source) -> dict[str, Any]:
     kept = _read(path)
     if kept is not None and kept.keys() == set(missing):
         return kept
-    fitted = unstructure(part.cls.fit(part.config, source))
-    found = {name: fitted[name] for name in missing}
+    fitted = part.cls.fit(part.config, source)
+    # Read as any settings are, for a stranger may measure what no setting can be.
+    read = structure(
+        unstructure(fitted), part.cls.Config, f"what the modality {part.name} measured"
+    )
+    found = {name: unstructure(read)[name] for name in missing}
     # A cache that cannot be written costs the next run a measurement.
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -81,6 +87,8 @@ def _file(config: RunConfig, source: Source) -> Path:
     told = [
         _VERSION,
         config.modality.plugin.package,
+        config.modality.plugin.version,
+        _code(config.modality.cls),
         # A fingerprint may say no more than how files are called, which two data sets can share.
         "" if root is None else str(root.expanduser().absolute()),
         source.fingerprint(),
@@ -88,6 +96,22 @@ def _file(config: RunConfig, source: Source) -> Path:
     ]
     digest = hashlib.sha256("\0".join(told).encode()).hexdigest()[:24]
     return cache_folder(config.data) / "measured" / f"{digest}.json"
+
+
+def _code(cls: type[Any]) -> str:
+    """A digest of the module that a class stands in, and of those beside it in its package.
+
+    A version alone says nothing while somebody writes the code.
+    """
+    module = sys.modules[cls.__module__]
+    file = Path(module.__file__ or "")
+    beside = file.parent.glob("*.py") if module.__package__ else [file]
+    digest = hashlib.sha256()
+    # Where the sources are not at hand, the version has to do.
+    with contextlib.suppress(OSError):
+        for path in sorted(beside):
+            digest.update(path.name.encode() + path.read_bytes())
+    return digest.hexdigest()
 
 
 def _read(path: Path) -> dict[str, Any] | None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
@@ -79,9 +80,10 @@ def open_sound(content: Content, array_rate: int) -> Iterator[Sound]:
         yield _ArraySound(content, array_rate)
         return
     package = _soundfile()
-    opened = content if isinstance(content, Path) else io.BytesIO(content)
+    # As bytes, for a name need not be UTF-8.
+    opened = os.fsencode(content) if isinstance(content, Path) else io.BytesIO(content)
     try:
-        file = package.SoundFile(str(opened) if isinstance(opened, Path) else opened)
+        file = package.SoundFile(opened)
     except (package.SoundFileError, OSError) as error:
         raise DecodeError(f"no sound of a known format, or a damaged one: {error}") from error
     with file:

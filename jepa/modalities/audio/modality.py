@@ -144,7 +144,7 @@ class AudioModality(Modality):
         return self._clip(content, rng.uniforms(_TRIES).tolist())
 
     def eval_input(self, content: Content) -> Tensor:
-        """The middle of the sound: int16 [1, S]."""
+        """The middle of the sound, or a fixed place aside where that is silent: int16 [1, S]."""
         return self._clip(content, None)
 
     def _clip(self, content: Content, places: list[float] | None) -> Tensor:

@@ -59,6 +59,12 @@ def test_npz_with_names_of_its_own(tmp_path):
     assert copy.fingerprint() == source.fingerprint()
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16", "int32", "int64", "float16"])
+def test_samples_may_be_any_numbers(tmp_path, dtype):
+    np.save(tmp_path / "set.npy", pictures(3, dtype))
+    assert open_arrays(tmp_path / "set.npy").item(1).content.dtype == dtype
+
+
 def test_npy_is_mapped(tmp_path):
     np.save(tmp_path / "set.npy", pictures(3))
     source = open_arrays(tmp_path / "set.npy")
@@ -104,7 +110,8 @@ def test_idx_of_big_endian_floats_and_damage(tmp_path):
     ("x", "y", "message"),
     [
         (np.zeros((0, 2)), np.zeros(0, int), "n > 0"),
-        (np.zeros((3, 2), dtype=np.int64), np.zeros(3, int), "int64, allowed: uint8"),
+        (np.zeros((3, 2), dtype=bool), np.zeros(3, int), "bool, allowed: integers, floats"),
+        (np.zeros((3, 2), dtype="M8[s]"), np.zeros(3, int), "datetime64.*, allowed: integers"),
         (np.zeros((3, 2)), np.zeros(2, int), r"whole numbers \[3\]"),
         (np.zeros((3, 2)), np.zeros(3), "float64"),
         (np.zeros((3, 2)), np.array([0, 1, -1]), "labels from -1 to 1"),

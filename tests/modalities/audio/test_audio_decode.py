@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -135,6 +137,19 @@ def test_arrays_that_are_no_sound_are_refused(array, said):
 def test_what_is_damaged_or_no_sound_is_refused(content, said):
     with pytest.raises(DecodeError, match=said):
         read(content)
+
+
+def test_a_name_need_not_be_utf_8(tmp_path):
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/Bj\xf6rk.wav"))
+    try:
+        path.write_bytes(coded(sine(440.0)))
+    except OSError:
+        pytest.skip("this file system has names in UTF-8 alone")
+    assert len(read(path)) == 8000
+    path.write_bytes(b"not a sound at all" * 100)
+    with pytest.raises(DecodeError, match="no sound of a known format") as caught:
+        read(path)
+    assert str(caught.value).encode(), "it can be printed"
 
 
 def test_a_rate_that_cannot_be_is_damage():
