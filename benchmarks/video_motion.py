@@ -42,17 +42,21 @@ def train(data: Path, run: Path, seed: int, overrides: list[str]) -> float:
 
 def evaluate(run: Path, name: str, *arguments: str) -> dict[str, Any]:
     """What `jepa eval` wrote, and its seconds."""
-    output = run / f"eval_{name}"
+    output = run / f"eval_{name.replace(' ', '_')}"
     seconds = jepa("eval", str(run), "--output", str(output), *arguments)
     (written,) = output.glob("*.json")
     return {"name": name, "seconds": seconds, "scores": json.loads(written.read_text())}
 
 
 def motion(run: Path) -> list[dict[str, Any]]:
-    """Direction by three probes, and speed."""
-    direction = [f"--protocol={name}" for name in ("logistic", "attentive", "knn")]
+    """Direction by three probes, and speed.
+
+    The attentive probe gets few labels: with thousands it finds the move in any tokens.
+    """
+    few = ["--train-samples=1000", "--test-samples=2000"]
     return [
-        evaluate(run, "direction", *direction),
+        evaluate(run, "direction", "--protocol=logistic", "--protocol=knn"),
+        evaluate(run, "direction, 1,000 labels", "--protocol=attentive", *few),
         evaluate(run, "speed", "--protocol=dense", "predict=speed", "cells=1"),
     ]
 
