@@ -36,7 +36,7 @@ from jepa.core.errors import TrainingError
 from jepa.core.health.trace import HEALTH
 from jepa.core.modality import Modality
 from jepa.core.model import Backbone
-from jepa.core.neighbours import vote
+from jepa.core.neighbours import votes
 from jepa.core.statistics import normalized_std, rank_me, spread_rows
 from jepa.core.training import session
 from jepa.core.training.distributed import start
@@ -101,7 +101,7 @@ def measure(backbone: Backbone, config: RunConfig, modality: Modality) -> dict[s
         tokens[split], pooled[split] = found, found.mean(dim=1)
         labels[split] = torch.cat([batch.labels for batch in batches if batch.labels is not None])
     rows = spread_rows(rearrange(tokens["test"], "b n d -> (b n) d"), 4096)
-    said = vote(pooled["train"], labels["train"], pooled["test"], 20, 0.07)
+    said = votes(pooled["train"], labels["train"], pooled["test"], 20, 0.07).argmax(1)
     return {
         "rank": float(rank_me(rows)),
         "std": float(normalized_std(rows)),

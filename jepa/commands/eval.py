@@ -194,14 +194,15 @@ def _splits(args: argparse.Namespace, frozen: Frozen) -> Splits:
 
 def _notes(args: argparse.Namespace, splits: Splits, comparison: Comparison) -> list[str]:
     """What a reader of the scores must know of the samples."""
+    from jepa.evaluation.features import choose
     from jepa.evaluation.identity import identity
 
     notes = []
     for split, source, limit, used in (
         ("train", splits.train, args.train_samples, comparison.train_samples),
-        ("test", splits.test, args.test_samples, comparison.test_samples),
+        ("test", splits.test, args.test_samples, comparison.test_parts),
     ):
-        asked = min(limit, len(source))
+        asked = len(choose(source, limit))
         if used < asked:
             notes.append(f"left out     {asked - used} of {asked} {split} samples: not decodable")
     if identity(splits.train) == identity(splits.test):

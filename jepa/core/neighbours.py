@@ -29,8 +29,8 @@ def nearest(known: Tensor, asked: Tensor, k: int) -> Iterator[tuple[Tensor, Tens
         yield similarity, index
 
 
-def vote(known: Tensor, labels: Tensor, asked: Tensor, k: int, temperature: float) -> Tensor:
-    """The class that the k nearest rows vote for, each with exp(similarity / temperature).
+def votes(known: Tensor, labels: Tensor, asked: Tensor, k: int, temperature: float) -> Tensor:
+    """Shares of the votes of the k nearest rows, each with exp(similarity / temperature).
 
     The protocol of DINO (arXiv 2104.14294).
 
@@ -42,11 +42,11 @@ def vote(known: Tensor, labels: Tensor, asked: Tensor, k: int, temperature: floa
         temperature: above 0.
 
     Returns:
-        Classes [m] int64.
+        Of C classes: [m, C] float32, of sum 1.
     """
-    votes = F.one_hot(labels).float()  # [n, C]
-    predicted = []
+    of_class = F.one_hot(labels).float()  # [n, C]
+    found = []
     for similarity, index in nearest(known, asked, k):
-        weights = torch.exp(similarity / temperature)
-        predicted.append(torch.einsum("bk,bkc->bc", weights, votes[index]).argmax(1))
-    return torch.cat(predicted)
+        weights = torch.softmax(similarity / temperature, dim=1)
+        found.append(torch.einsum("bk,bkc->bc", weights, of_class[index]))
+    return torch.cat(found)

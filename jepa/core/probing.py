@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 import attrs
+import numpy as np
+import torch
 from torch import Tensor, nn
 
 from jepa.core.grid import Grid
@@ -68,6 +70,37 @@ class Samples(ABC):
         """
 
     @property
+    def wholes(self) -> Tensor:
+        """Which samples are parts of one: [n] int64, equal where they are (`Source.wholes`).
+
+        Raises:
+            DataError: these samples are to be predicted; `decide` knows.
+        """
+        return torch.arange(len(self))
+
+    @property
+    def groups(self) -> Tensor:
+        """Which samples are held out together: [n] int64, equal where they are (`Source.groups`).
+
+        Raises:
+            DataError: these samples are to be predicted.
+        """
+        return self.wholes
+
+    def decide(self, probabilities: Tensor) -> Tensor:
+        """The class of each sample: the likeliest by the mean over all parts of its whole.
+
+        Args:
+            probabilities: of the C classes, [n, C] floating. A protocol whose scores are none, such
+                as similarities, may give these: what is averaged is what is given.
+
+        Returns:
+            [n] int64, the same for all parts of a whole.
+        """
+        means, place = means_of_wholes(probabilities, self.wholes)
+        return means.argmax(1)[place]
+
+    @property
     @abstractmethod
     def grid(self) -> Grid:
         """The grid of the N tokens."""
@@ -118,12 +151,30 @@ class Samples(ABC):
         """Shuffled batches under the training transform; a smaller set makes smaller batches."""
 
 
+def means_of_wholes(values: Tensor, wholes: Tensor) -> tuple[Tensor, Tensor]:
+    """The mean over the parts of each whole.
+
+    Args:
+        values: of the samples, [n, C] floating.
+        wholes: [n] int64, equal for the parts of a whole.
+
+    Returns:
+        (means [w, C] of the w wholes in the order of their numbers, and the place [n] int64 among
+        them of each sample's whole).
+    """
+    _, found, counts = np.unique(wholes.numpy(), return_inverse=True, return_counts=True)
+    place, parts = (torch.from_numpy(each).to(values.device) for each in (found, counts))
+    sums = values.new_zeros(len(parts), values.shape[1]).index_add_(0, place, values)
+    return sums / parts[:, None], place
+
+
 @attrs.frozen(kw_only=True)
 class Predictions:
     """What a protocol says of each test sample.
 
     Args:
-        values: [R, m] of R repetitions: classes as int64, or values of a quantity as float64.
+        values: [R, m] of R repetitions: classes as int64 (see `Samples.decide`), or values of a
+            quantity as float64.
         quantity: name of the quantity; None: classes.
         details: what a reader should know of the fit, such as the learning rate that was chosen.
     """

@@ -87,18 +87,20 @@ class Attentive(Protocol):
         device = device_of(self.config.device)
         known, labels = train.tokens(), train.labels
         everyone = torch.arange(len(labels))
-        lr = self._choose(known, labels, seed, device)
+        lr = self._choose(known, labels, train.groups, seed, device)
         (probe,), scaling = self._fit(known, labels, everyone, [lr], seed, device)
         asked = test.tokens()
         found = logits(probe, asked, torch.arange(len(asked)), scaling, device)
         if not found.isfinite().all():
             raise DataError(f"the attentive probe diverged, at the learning rate {lr:g}")
-        return Predictions(values=found.argmax(1)[None], details={"lr": lr})
+        return Predictions(values=test.decide(found.softmax(1))[None], details={"lr": lr})
 
-    def _choose(self, tokens: Tensor, labels: Tensor, seed: int, device: torch.device) -> float:
+    def _choose(
+        self, tokens: Tensor, labels: Tensor, groups: Tensor, seed: int, device: torch.device
+    ) -> float:
         """The learning rate with the lowest cross-entropy on held-out training samples."""
         lrs = self.config.lrs
-        held = hold_out(labels, self.config.held_out, seed)
+        held = hold_out(labels, self.config.held_out, seed, groups)
         if len(lrs) == 1 or not held.any() or held.all():
             return lrs[0]
         used, rest = (part.nonzero().flatten() for part in (~held, held))

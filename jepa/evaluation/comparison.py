@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from jepa.core.errors import DataError, PluginError
-from jepa.core.probing import Predictions, Protocol, Samples
+from jepa.core.probing import Predictions, Protocol, Samples, means_of_wholes
 from jepa.evaluation.intervals import Interval, bootstrap, paired_bootstrap, wilson
 from jepa.evaluation.samples import Blind
 
@@ -65,10 +65,19 @@ class Row:
 
 @attrs.frozen(kw_only=True)
 class Comparison:
-    """All protocols on all candidates, on the same samples."""
+    """All protocols on all candidates, on the same samples.
+
+    Args:
+        train_samples: that probes were fitted on.
+        test_samples: that were scored; the parts of a whole are one.
+        test_parts: that probes were asked about.
+        classes: of the labels.
+        rows: a block a protocol.
+    """
 
     train_samples: int
     test_samples: int
+    test_parts: int
     classes: int
     rows: tuple[Row, ...]
 
@@ -93,13 +102,14 @@ def compare(
                 _judged(name, protocol.predict(train, Blind(test), seed), test)
                 for train, test in zip(candidate.train, candidate.test, strict=True)
             ]
-            scores = torch.stack([each.scores for each in found]).mean((0, 1))  # [m]
+            scores = torch.stack([each.scores for each in found]).mean((0, 1))  # [w]
             first, reference = (scores, None) if first is None else (first, first)
             rows.append(_row(name, candidate.name, found, scores, reference, seed))
     known, asked = candidates[0].train[0], candidates[0].test[0]
     return Comparison(
         train_samples=len(known),
-        test_samples=len(asked),
+        test_samples=len(set(asked.wholes.tolist())),
+        test_parts=len(asked),
         classes=len(known.classes),
         rows=tuple(rows),
     )
@@ -107,7 +117,7 @@ def compare(
 
 @attrs.frozen
 class _Judged:
-    """`scores` [R, m] float64 of R repetitions, in the unit of `metric`."""
+    """`scores` [R, w] float64 of R repetitions and w wholes, in the unit of `metric`."""
 
     scores: Tensor
     metric: str
@@ -122,17 +132,25 @@ def _judged(protocol: str, said: Predictions, test: Samples) -> _Judged:
             f"[repetitions, {len(test)}]"
         )
     if said.quantity is None:
+        # All parts of a whole are given one class, unless a protocol does not use `decide`.
         right = (said.values == test.labels).double()
-        return _Judged(right, ACCURACY, said.details)
+        return _Judged(_of_wholes(right, test), ACCURACY, said.details)
     truth = test.quantity(said.quantity)
     if not truth.isfinite().all():
         raise DataError(f"the quantity '{said.quantity}' of some test samples is not finite")
-    error = (said.values.double() - truth).abs()
+    (truth,) = _of_wholes(truth[None], test)
+    error = (_of_wholes(said.values.double(), test) - truth).abs()
     details = dict(said.details)
     variance = truth.var(correction=0)
     if variance > 0:
         details["r2"] = (1 - error.square().mean() / variance).item()
     return _Judged(error, f"{_ERROR} of {said.quantity}", details)
+
+
+def _of_wholes(values: Tensor, test: Samples) -> Tensor:
+    """The mean over the parts of each whole: [R, m] -> [R, w]."""
+    means, _ = means_of_wholes(values.T, test.wholes)
+    return means.T
 
 
 def _row(
@@ -143,7 +161,7 @@ def _row(
     reference: Tensor | None,
     seed: int,
 ) -> Row:
-    """One row; `scores` and those of the `reference` are [m]."""
+    """One row; `scores` and those of the `reference` are [w]."""
     metric = found[0].metric
     value = scores.mean().item()
     by_repetition = torch.stack([each.scores.mean(1) for each in found]).mean(0)  # [R]

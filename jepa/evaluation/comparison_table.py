@@ -16,7 +16,7 @@ def table(comparison: Comparison) -> Table:
     errors = any(row.metric != ACCURACY for row in comparison.rows)
     measure = "Scores" if errors else "Accuracy"
     shown = Table(
-        title=f"{measure} on {comparison.test_samples:,} test samples{_classes(comparison)};\n"
+        title=f"{measure} on {_asked(comparison)}{_classes(comparison)};\n"
         f"probes fitted on {comparison.train_samples:,} samples; "
         "brackets: 95% intervals",
         caption=_caption(comparison),
@@ -43,6 +43,13 @@ def table(comparison: Comparison) -> Table:
             style="bold" if row.trained_minus_this is None else None,
         )
     return shown
+
+
+def _asked(comparison: Comparison) -> str:
+    samples = f"{comparison.test_samples:,} test samples"
+    if comparison.test_parts == comparison.test_samples:
+        return samples
+    return f"{samples} ({comparison.test_parts:,} parts, averaged)"
 
 
 def _classes(comparison: Comparison) -> str:

@@ -65,7 +65,7 @@ class Dense(Protocol):
         known = pool(train.tokens(), train.grid, self.config.cells)
         mean, scale = standardisation(known)
         known = known.sub_(mean).div_(scale)
-        l2 = self._choose(known, values, seed)
+        l2 = self._choose(known, values, train.groups, seed)
         (line,) = ridge(known, values, [l2])
         asked = pool(test.tokens(), test.grid, self.config.cells)
         found = line.values(asked.sub_(mean).div_(scale))
@@ -76,13 +76,13 @@ class Dense(Protocol):
         penalties = config.l2 or LogisticConfig().l2
         head = Logistic(LogisticConfig(l2=penalties, held_out=config.held_out))
         known, asked = (pool(part.tokens(), part.grid, config.cells) for part in (train, test))
-        classes, l2 = head.classify(known, train.labels, asked, seed)
-        return Predictions(values=classes[None], details={"l2": l2})
+        found, l2 = head.probabilities(known, train.labels, asked, train.groups, seed)
+        return Predictions(values=test.decide(found)[None], details={"l2": l2})
 
-    def _choose(self, features: Tensor, values: Tensor, seed: int) -> float:
+    def _choose(self, features: Tensor, values: Tensor, groups: Tensor, seed: int) -> float:
         """The penalty with the lowest mean squared error on held-out samples."""
         alike = torch.zeros(len(values), dtype=torch.int64)
-        held = hold_out(alike, self.config.held_out, seed)
+        held = hold_out(alike, self.config.held_out, seed, groups)
         penalties = self.config.l2 or _PENALTIES
         if len(penalties) == 1 or not held.any():
             return penalties[0]

@@ -128,13 +128,21 @@ def stream(
 def choose(source: Source, limit: int | None) -> np.ndarray:
     """At most `limit` indices of a source, drawn at random: ascending [k] int64.
 
-    They depend on the source alone, so different runs are compared on the same samples.
+    They depend on the source alone, so different runs are compared on the same samples. Of parts
+    of a whole all are taken or none, but for a single whole that has more than `limit`.
     """
     n = len(source)
     if limit is None or limit >= n:
         return np.arange(n)
-    drawn = SampleRng(_CHOICE_SEED, 0, n, Stream.EVALUATION).uniforms(n)
-    return np.sort(np.argsort(drawn)[:limit])
+    wholes = source.wholes()
+    if wholes is None:
+        drawn = SampleRng(_CHOICE_SEED, 0, n, Stream.EVALUATION).uniforms(n)
+        return np.sort(np.argsort(drawn)[:limit])
+    _, whole, parts = np.unique(wholes, return_inverse=True, return_counts=True)
+    order = np.argsort(SampleRng(_CHOICE_SEED, 0, n, Stream.EVALUATION).uniforms(len(parts)))
+    fitting = max(1, int(np.searchsorted(np.cumsum(parts[order]), limit, side="right")))
+    chosen: np.ndarray = np.flatnonzero(np.isin(whole, order[:fitting]))[:limit]
+    return chosen
 
 
 def samples_to_show(source: Source, limit: int) -> np.ndarray:

@@ -127,7 +127,7 @@ class Finetune(Protocol):
         if not torch.isfinite(logits).all():
             raise _not_finite("predictions", course)
         details = {"steps": course.steps, "lr": course.lr, "loss": loss}
-        return Predictions(values=logits.argmax(1)[None], details=details)
+        return Predictions(values=test.decide(logits.softmax(1))[None], details=details)
 
     def _network(self, train: Samples) -> Network | None:
         rate = self.config.drop_path

@@ -6,7 +6,7 @@ from typing import final
 
 import attrs
 
-from jepa.core.neighbours import vote
+from jepa.core.neighbours import votes
 from jepa.core.probing import Pool, Predictions, Protocol, Samples
 from jepa.core.settings import positive
 
@@ -41,5 +41,5 @@ class Knn(Protocol):
         """Classes [1, m] (see `Protocol.predict`)."""
         config = self.config
         known, asked = (part.pooled(config.layers, config.pool) for part in (train, test))
-        classes = vote(known, train.labels, asked, config.k, config.temperature)
-        return Predictions(values=classes[None])
+        shares = votes(known, train.labels, asked, config.k, config.temperature)
+        return Predictions(values=test.decide(shares)[None])

@@ -75,15 +75,15 @@ class Linear(Protocol):
         known, asked = (part.pooled(layers, self.config.pool) for part in (train, test))
         mean, scale = standardisation(known)
         heads = self._fit((known - mean) / scale, labels, classes, [settings], seed)
-        predicted = heads.logits((asked - mean) / scale).argmax(-1)  # [1, m]
+        (found,) = heads.logits((asked - mean) / scale).softmax(-1)  # [m, C]
         details = {"layers": layers, "lr": settings.lr, "weight_decay": settings.weight_decay}
-        return Predictions(values=predicted, details=details)
+        return Predictions(values=test.decide(found)[None], details=details)
 
     def _choose(self, train: Samples, labels: Tensor, classes: int, seed: int) -> tuple[int, Try]:
         """The layers and settings whose head has the lowest held-out cross-entropy."""
         tries = [Try(lr, wd) for lr in self._lrs() for wd in self.config.weight_decays]
         options = self._layers(train)
-        held = hold_out(labels, _HELD_OUT, seed)
+        held = hold_out(labels, _HELD_OUT, seed, train.groups)
         if len(tries) * len(options) == 1 or not held.any() or held.all():
             return options[0], tries[0]
         found: list[tuple[float, int, Try]] = []

@@ -62,27 +62,30 @@ class Logistic(Protocol):
         """Classes [1, m] (see `Protocol.predict`)."""
         config = self.config
         known, asked = (part.pooled(config.layers, config.pool) for part in (train, test))
-        classes, l2 = self.classify(known, train.labels, asked, seed)
-        return Predictions(values=classes[None], details={"l2": l2})
+        found, l2 = self.probabilities(known, train.labels, asked, train.groups, seed)
+        return Predictions(values=test.decide(found)[None], details={"l2": l2})
 
-    def classify(
-        self, known: Tensor, labels: Tensor, asked: Tensor, seed: int
+    def probabilities(
+        self, known: Tensor, labels: Tensor, asked: Tensor, groups: Tensor, seed: int
     ) -> tuple[Tensor, float]:
-        """Classes [m] int64 of features [m, P], and the penalty that was chosen.
+        """Of C classes for features [m, P]: [m, C], and the penalty that was chosen.
 
         Args:
             known: features [n, P] to fit to.
             labels: of them, [n] int64.
             asked: features [m, P].
-            seed: of which samples are held out.
+            groups: of the known ones, which are held out together: [n] int64.
+            seed: of which groups are held out.
         """
         mean, scale = standardisation(known)
         known = (known - mean) / scale
-        l2, start = self._choose(known, labels, seed)
+        l2, start = self._choose(known, labels, groups, seed)
         head = fit(known, labels, start, l2, self.config.max_iterations)
-        return head.scores((asked - mean) / scale).argmax(1), l2
+        return head.scores((asked - mean) / scale).softmax(1), l2
 
-    def _choose(self, features: Tensor, labels: Tensor, seed: int) -> tuple[float, Head]:
+    def _choose(
+        self, features: Tensor, labels: Tensor, groups: Tensor, seed: int
+    ) -> tuple[float, Head]:
         """The penalty whose fit has the lowest cross-entropy on held-out samples, and that fit.
 
         Cross-entropy, since accuracy on few held-out samples is mostly noise. The penalties are
@@ -91,7 +94,7 @@ class Logistic(Protocol):
         """
         penalties = sorted(self.config.l2, reverse=True)
         head = zeros(features, int(labels.max()) + 1)
-        held = hold_out(labels, self.config.held_out, seed)
+        held = hold_out(labels, self.config.held_out, seed, groups)
         if len(penalties) == 1 or not held.any() or held.all():
             return penalties[0], head
         chosen, lowest = (penalties[0], head), float("inf")
@@ -149,10 +152,26 @@ def standardisation(features: Tensor) -> tuple[Tensor, Tensor]:
     return mean, torch.where(constant, torch.ones_like(deviation), deviation)
 
 
-def hold_out(labels: Tensor, one_in: int, seed: int) -> Tensor:
-    """Mark one in `one_in` samples, of each class alike: labels [n] -> [n] bool."""
-    drawn = SampleRng(seed, 0, 0, Stream.EVALUATION).uniforms(len(labels))
-    by_class = np.lexsort((drawn, labels.cpu().numpy()))
-    held = torch.zeros_like(labels, dtype=torch.bool)
-    held[torch.from_numpy(by_class[one_in - 1 :: one_in])] = True
-    return held
+def hold_out(labels: Tensor, one_in: int, seed: int, groups: Tensor | None = None) -> Tensor:
+    """Mark one in `one_in` samples, of each class alike, or of groups: [n] bool.
+
+    A group is marked as a whole, and counts for the class of its first sample. Of fewer groups
+    than `one_in` one is marked, if there are two.
+
+    Args:
+        labels: [n] int64.
+        one_in: 2 or more.
+        seed: of the draw.
+        groups: [n] int64, equal for samples that are marked together; None: each by itself.
+    """
+    known = labels.cpu().numpy()
+    if groups is None:
+        groups = torch.arange(len(known))
+    _, first, group = np.unique(groups.cpu().numpy(), return_index=True, return_inverse=True)
+    drawn = SampleRng(seed, 0, 0, Stream.EVALUATION).uniforms(len(first))
+    by_class = np.lexsort((drawn, known[first]))
+    alone = len(first) == len(known)
+    step = one_in if alone else min(one_in, max(2, len(first)))
+    marked = np.zeros(len(first), dtype=bool)
+    marked[by_class[step - 1 :: step]] = True
+    return torch.from_numpy(marked[group]).to(labels.device)

@@ -75,6 +75,17 @@ class CandidateSamples(Samples):
         return self._of(found[self._extraction.pooled().indices])
 
     @property
+    def wholes(self) -> Tensor:
+        """Which samples are parts of one: [n] int64."""
+        return self._numbers(self._extraction.source.wholes())
+
+    @property
+    def groups(self) -> Tensor:
+        """Which samples are held out together: [n] int64."""
+        groups = self._extraction.source.groups()
+        return self.wholes if groups is None else self._numbers(groups)
+
+    @property
     def grid(self) -> Grid:
         """The grid of the N tokens."""
         return self._grid
@@ -129,6 +140,11 @@ class CandidateSamples(Samples):
         indices: np.ndarray = self._of(self._extraction.pooled().indices).numpy()
         return indices
 
+    def _numbers(self, of_source: np.ndarray | None) -> Tensor:
+        """One number a sample of the source, or each its own -> those of these samples."""
+        indices = self._extraction.pooled().indices
+        return self._of(indices if of_source is None else torch.from_numpy(of_source)[indices])
+
     def _of(self, everyone: Tensor) -> Tensor:
         return everyone if self._places is None else everyone[self._places]
 
@@ -164,6 +180,28 @@ class Blind(Samples):
             DataError: always.
         """
         raise DataError("the quantities of test samples are hidden from protocols")
+
+    @property
+    def wholes(self) -> Tensor:
+        """Hidden, for their numbers may tell something.
+
+        Raises:
+            DataError: always.
+        """
+        raise DataError("the wholes of test samples are hidden from protocols; `decide` knows them")
+
+    @property
+    def groups(self) -> Tensor:
+        """Hidden.
+
+        Raises:
+            DataError: always.
+        """
+        raise DataError("the groups of test samples are hidden from protocols")
+
+    def decide(self, probabilities: Tensor) -> Tensor:
+        """The class of each sample, by the mean over its whole: [n, C] -> [n]."""
+        return self._samples.decide(probabilities)
 
     @property
     def grid(self) -> Grid:
@@ -222,8 +260,18 @@ class Subset(Source):
 
     def labels(self) -> np.ndarray | None:
         """Labels [n] int64, or None."""
-        labels = self._source.labels()
-        return None if labels is None else labels[self._indices]
+        return self._chosen(self._source.labels())
+
+    def wholes(self) -> np.ndarray | None:
+        """Which samples are parts of one: [n] int64, or None."""
+        return self._chosen(self._source.wholes())
+
+    def groups(self) -> np.ndarray | None:
+        """Which samples are of one origin: [n] int64, or None."""
+        return self._chosen(self._source.groups())
+
+    def _chosen(self, numbers: np.ndarray | None) -> np.ndarray | None:
+        return None if numbers is None else numbers[self._indices]
 
     def fingerprint(self) -> str:
         """A digest of the whole source and of the choice."""

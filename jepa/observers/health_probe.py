@@ -14,7 +14,7 @@ from torch import Tensor
 from jepa.core.data.loading import evaluation_batches
 from jepa.core.data.source import Source
 from jepa.core.errors import DataError
-from jepa.core.neighbours import vote
+from jepa.core.neighbours import votes
 from jepa.core.settings import non_negative, positive
 from jepa.core.training.observer import RunView
 from jepa.observers.looking import looking
@@ -125,7 +125,7 @@ def accuracy(samples: Samples, run: RunView) -> float:
     """
     with looking(run):
         known, asked = (_features(part.inputs, run) for part in samples)
-    found = vote(known, samples.known.labels, asked, _K, _TEMPERATURE)
+    found = votes(known, samples.known.labels, asked, _K, _TEMPERATURE).argmax(1)
     return float((found == samples.asked.labels).double().mean())
 
 

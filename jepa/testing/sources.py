@@ -147,6 +147,22 @@ def missing_places(subject: Subject) -> None:
         expect(False, f"root {root} was taken")
 
 
+@promise(f"{_SOURCE}.wholes, {_SOURCE}.groups")
+def together(subject: Subject) -> None:
+    """Wholes and groups are None or [n] int64, and all parts of a whole have one label."""
+    source = _made(subject)
+    for name, found in (("wholes", source.wholes()), ("groups", source.groups())):
+        if found is not None:
+            right = found.shape == (len(source),) and found.dtype == np.int64
+            expect(right, f"{name}: {found.dtype} {list(found.shape)}")
+    wholes, labels = source.wholes(), source.labels()
+    if wholes is None or labels is None:
+        return
+    _, first, whole = np.unique(wholes, return_index=True, return_inverse=True)
+    for other in np.flatnonzero(labels != labels[first[whole]]):
+        expect(False, f"items {first[whole[other]]} and {other} are of one whole, with two labels")
+
+
 @promise("jepa.core.Measured.quantity")
 def quantities(subject: Subject) -> None:
     """A Measured source gives each of its quantities as [n] float64, and refuses others."""
@@ -184,5 +200,6 @@ PROMISES: tuple[Promise, ...] = (
     pickles,
     missing_places,
     quantities,
+    together,
     generators,
 )

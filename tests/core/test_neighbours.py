@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 
 from jepa.core import neighbours
-from jepa.core.neighbours import nearest, vote
+from jepa.core.neighbours import nearest, votes
 
 
 def rows(n: int, seed: int) -> torch.Tensor:
@@ -31,5 +31,7 @@ def test_near_neighbours_outvote_far_ones_by_temperature():
     known = torch.tensor([[1.0, 0.0], [0.8, 0.6], [0.8, -0.6]])
     labels = torch.tensor([0, 1, 1])
     asked = torch.tensor([[1.0, 0.0]])
-    assert vote(known, labels, asked, 3, temperature=0.07).tolist() == [0]
-    assert vote(known, labels, asked, 3, temperature=10.0).tolist() == [1]
+    near, far = (votes(known, labels, asked, 3, temperature) for temperature in (0.07, 10.0))
+    torch.testing.assert_close(far, torch.tensor([[0.3378, 0.6622]]), atol=1e-4, rtol=0)
+    assert near[0, 0] > 0.8
+    torch.testing.assert_close(near.sum() + far.sum(), torch.tensor(2.0))

@@ -14,7 +14,9 @@ from jepa.core.probing import Predictions, Protocol, Samples
 from jepa.evaluation.comparison import Candidate, compare
 from jepa.evaluation.comparison_table import TABLE_WIDTH, table
 from jepa.evaluation.knn import Knn
+from jepa.evaluation.linear import Linear
 from jepa.evaluation.logistic import Logistic
+from jepa.evaluation.samples import Blind
 
 PROTOCOLS = {"k-NN": Knn(Knn.Config()), "logistic": Logistic(Logistic.Config())}
 
@@ -107,6 +109,68 @@ def test_a_quantity_is_scored_by_its_error():
     assert "2.000" in text
 
 
+# --- samples that are parts of one --------------------------------------------------------------
+
+
+def in_parts(n: int, seed: int, parts: int) -> ToySamples:
+    """Samples of so many parts each; a part alone tells little of the class."""
+    rng = torch.Generator().manual_seed(seed)
+    whole = torch.arange(n * parts) % n
+    labels = whole % 4
+    features = torch.randn(n * parts, 8, generator=rng)
+    features[torch.arange(n * parts), labels] += 1.0
+    quantities = {"weight": whole.double()}
+    return ToySamples(features, labels, 4, quantities=quantities, wholes=3 * whole + 1)
+
+
+@pytest.mark.parametrize("protocol", [*PROTOCOLS.values(), Linear(Linear.Config(epochs=5))])
+def test_a_whole_is_scored_once_by_all_its_parts(protocol):
+    train, test = in_parts(200, 1, 1), in_parts(120, 2, 9)
+    alone = ToySamples(test.tokens()[:, 0], test.labels, 4)
+    scored = [
+        compare([Candidate(name="a", train=(train,), test=(samples,))], {"p": protocol})
+        for samples in (test, alone)
+    ]
+    assert [(each.test_samples, each.test_parts) for each in scored] == [(120, 1080), (1080, 1080)]
+    together, apart = (each.rows[0].score for each in scored)
+    assert together.value > apart.value + 0.2
+    assert together.value * 120 % 1 == pytest.approx(0, abs=1e-6)
+    assert together.high - together.low > apart.high - apart.low, "120 are fewer than 1,080"
+    text = " ".join(text_of(scored[0]).split())
+    assert "Accuracy on 120 test samples (1,080 parts, averaged) of 4 classes" in text
+    assert "Accuracy on 1,080 test samples of 4 classes" in " ".join(text_of(scored[1]).split())
+
+
+def test_a_class_is_decided_by_the_mean():
+    labels, wholes = torch.zeros(5, dtype=torch.int64), torch.tensor([8, 2, 8, 2, 8])
+    samples = ToySamples(torch.zeros(5, 3), labels, 2, wholes=wholes)
+    found = torch.tensor([[0.9, 0.1], [0.4, 0.6], [0.4, 0.6], [0.3, 0.7], [0.4, 0.6]])
+    assert samples.decide(found).tolist() == [0, 1, 0, 1, 0]
+    assert Blind(samples).decide(found).tolist() == [0, 1, 0, 1, 0]
+    assert samples.take(torch.tensor([2, 1])).decide(found[[2, 1]]).tolist() == [1, 1]
+
+
+def test_a_protocol_that_does_not_decide_is_scored_by_its_parts():
+    test = in_parts(12, 0, 4)
+    right = torch.arange(48) < 24  # half of the parts of each whole
+    said = Curious(lambda asked: torch.where(right, torch.arange(48) % 12 % 4, 9)[None])
+    (row,) = compare([Candidate(name="a", train=(test,), test=(test,))], {"p": said}).rows
+    assert row.score.value == pytest.approx(0.5)
+
+
+def test_a_quantity_of_a_whole_is_the_mean_over_its_parts():
+    test = in_parts(12, 0, 4)
+    off = torch.tensor([1.0, -1.0, 2.0, 0.0]).repeat_interleave(12).double()
+
+    class Scattered(Protocol):
+        def predict(self, train: Samples, test: Samples, seed: int) -> Predictions:
+            whole = (torch.arange(48) % 12).double()
+            return Predictions(values=(whole + off)[None], quantity="weight")
+
+    (row,) = compare([Candidate(name="a", train=(test,), test=(test,))], {"p": Scattered()}).rows
+    assert row.score.value == pytest.approx(0.5)
+
+
 @pytest.mark.parametrize("shape", [(300,), (300, 1), (1, 299)])
 def test_predictions_of_another_shape_are_refused(shape):
     odd = Curious(lambda test: torch.zeros(shape, dtype=torch.int64))
@@ -130,6 +194,8 @@ class Curious(Protocol):
         lambda test: test.labels,
         lambda test: test.quantity("weight"),
         lambda test: test.take(torch.arange(3)).labels,
+        lambda test: test.wholes,
+        lambda test: test.groups,
     ],
 )
 def test_what_is_to_be_predicted_is_hidden(look):

@@ -9,6 +9,7 @@ from jepa.core.data.opening import open_source
 from jepa.core.errors import ConfigError
 from jepa.core.interfaces import Tokenizer
 from jepa.evaluation.features import choose, has_content, plain, pooled, samples_to_show, stream
+from jepa.testing.toys import Given
 
 CPU = torch.device("cpu")
 
@@ -72,6 +73,28 @@ def test_the_choice_of_samples_is_fixed_and_fair(source):
     assert (np.diff(chosen) > 0).all()
     assert np.bincount(source.labels()[chosen]).min() > 25  # of 50 expected a class
     assert choose(source, None).tolist() == choose(source, 10**6).tolist() == list(range(2000))
+
+
+class InParts(Given):
+    """Twenty wholes of three parts that lie apart, and one of twelve."""
+
+    of = np.append(np.arange(60) % 20, np.full(12, 20))
+
+    def wholes(self):
+        return self.of
+
+
+def test_wholes_are_chosen_entire():
+    source = InParts([np.zeros(1)] * 72)
+    sizes = np.bincount(source.of)
+    for limit in range(1, 72):
+        chosen = choose(source, limit)
+        assert (np.diff(chosen) > 0).all()
+        assert limit - 12 < len(chosen) <= limit
+        taken = np.bincount(source.of[chosen], minlength=21)
+        if not ((taken == 0) | (taken == sizes)).all():
+            assert (np.count_nonzero(taken), len(chosen)) == (1, limit)
+    assert choose(source, 3).tolist() == choose(source, 4).tolist()
 
 
 def test_pictures_show_each_class(source):

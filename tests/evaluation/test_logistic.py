@@ -21,6 +21,11 @@ def blobs(n: int, seed: int, classes: int = 5) -> tuple[Tensor, Tensor]:
     return (centres[labels] + noise) @ mix + 30, labels
 
 
+def probabilities(train: tuple[Tensor, Tensor], asked: Tensor, *l2: float) -> tuple[Tensor, float]:
+    probe = Logistic(LogisticConfig(l2=l2) if l2 else LogisticConfig())
+    return probe.probabilities(*train, asked, torch.arange(len(train[1])), seed=0)
+
+
 @pytest.mark.parametrize("l2", [1e-1, 1e-3, 1e-5])
 def test_equals_scikit_learn_at_one_penalty(l2):
     train, test = blobs(800, 1), blobs(500, 2)
@@ -31,9 +36,10 @@ def test_equals_scikit_learn_at_one_penalty(l2):
     head = fit(torch.from_numpy(known), train[1], zeros(torch.from_numpy(known), 5), l2, 1000)
     ours = torch.softmax(head.scores(torch.from_numpy(features)), 1)
     np.testing.assert_allclose(ours.numpy(), oracle.predict_proba(features), atol=1e-3)
-    single, chosen = Logistic(LogisticConfig(l2=(l2,))).classify(*train, test[0], seed=0)
+    single, chosen = probabilities(train, test[0], l2)
     assert chosen == l2
-    assert (single.numpy() == oracle.predict(features)).mean() >= 0.998
+    np.testing.assert_allclose(single.sum(1).numpy(), 1, atol=1e-5)
+    assert (single.argmax(1).numpy() == oracle.predict(features)).mean() >= 0.998
 
 
 def test_the_penalty_is_chosen_by_held_out_training_samples():
@@ -45,13 +51,13 @@ def test_the_penalty_is_chosen_by_held_out_training_samples():
     train, test = (features[:900], labels[:900]), (features[900:], labels[900:])
 
     def accuracy(*l2: float) -> float:
-        predicted, _ = Logistic(LogisticConfig(l2=l2)).classify(*train, test[0], seed=0)
-        return (predicted == test[1]).float().mean().item()
+        found, _ = probabilities(train, test[0], *l2)
+        return (found.argmax(1) == test[1]).float().mean().item()
 
     assert accuracy(0.1) > max(accuracy(10.0), accuracy(1e-6)) + 0.03
     # Not the scores: the last bits of a fit depend on where it began and on the threads.
     probe = Logistic(LogisticConfig(l2=(10.0, 0.1, 1e-6)))
-    assert probe._choose(*train, seed=0)[0] == 0.1
+    assert probe._choose(*train, torch.arange(900), seed=0)[0] == 0.1
 
 
 def test_held_out_samples_come_from_every_class():
@@ -60,6 +66,39 @@ def test_held_out_samples_come_from_every_class():
     assert torch.bincount(labels[held]).tolist() == [10, 5, 2]
     assert torch.equal(held, hold_out(labels, 5, seed=3))
     assert not torch.equal(held, hold_out(labels, 5, seed=4))
+
+
+def test_groups_are_held_out_as_one():
+    labels = torch.tensor([0, 1]).repeat_interleave(60)
+    groups = torch.arange(120) // 6 * 7  # 20 groups of 6
+    held = hold_out(labels, 5, 3, groups)
+    assert held.reshape(20, 6).float().mean(1).unique().tolist() == [0, 1]
+    assert torch.bincount(labels[held]).tolist() == [12, 12]
+    shuffled = torch.randperm(120, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(hold_out(labels[shuffled], 5, 3, groups[shuffled]), held[shuffled])
+    alone = hold_out(labels, 5, 3)
+    assert torch.equal(hold_out(labels, 5, 3, torch.arange(120)), alone)
+
+
+@pytest.mark.parametrize(("groups", "marked"), [(1, 0), (2, 1), (3, 1), (4, 1), (5, 1), (10, 2)])
+def test_of_few_groups_one_is_held_out(groups, marked):
+    of = torch.arange(20 * groups) % groups
+    held = hold_out(torch.arange(20 * groups) % 3, 5, 0, of)
+    assert len(of[held].unique()) == marked
+    assert held.sum() == 20 * marked
+
+
+def test_the_penalty_is_chosen_on_groups_that_the_fit_has_not_seen():
+    """Each group has a mark of its own, which tells its class there and nothing elsewhere."""
+    rng = torch.Generator().manual_seed(0)
+    groups = torch.arange(400) // 20
+    labels = groups % 2
+    features = torch.randn(400, 80, generator=rng)
+    features[:, 0] += 0.8 * (2 * labels - 1)
+    features[torch.arange(400), 10 + groups] += 6
+    probe = Logistic(LogisticConfig(l2=(1.0, 1e-1, 1e-2, 1e-3, 1e-4)))
+    known, alone = (probe._choose(features, labels, g, 0)[0] for g in (groups, torch.arange(400)))
+    assert (known, alone) == (1.0, 0.1)
 
 
 def test_shuffled_labels_give_chance():
@@ -76,7 +115,8 @@ def test_shuffled_labels_give_chance():
 
 def test_features_that_never_vary_do_no_harm():
     (features, labels), (test, _) = blobs(300, 1), blobs(200, 2)
-    plain, _ = Logistic(LogisticConfig()).classify(features, labels, test, seed=0)
+    plain, _ = probabilities((features, labels), test)
     wide = torch.cat([features, torch.full((300, 3), 7.7)], 1)
     padded = torch.cat([test, torch.full((200, 3), 7.7)], 1)
-    assert (Logistic(LogisticConfig()).classify(wide, labels, padded, seed=0)[0] == plain).all()
+    found, _ = probabilities((wide, labels), padded)
+    assert (found.argmax(1) == plain.argmax(1)).all()

@@ -22,6 +22,7 @@ class ToySamples(Samples):
         classes: how many; None: as many as the labels show.
         grid: of the tokens; None: one token.
         quantities: [n] each, by name.
+        wholes: [n] int64; None: each sample is one.
     """
 
     def __init__(
@@ -31,6 +32,7 @@ class ToySamples(Samples):
         classes: int | None = None,
         grid: Grid | None = None,
         quantities: Mapping[str, Tensor] | None = None,
+        wholes: Tensor | None = None,
     ) -> None:
         if features.ndim == 2:
             features = rearrange(features, "n P -> n 1 P")
@@ -39,6 +41,7 @@ class ToySamples(Samples):
         self._grid = grid or Grid((1,), ("x",))
         assert self._grid.size == features.shape[1]
         self._quantities = dict(quantities or {})
+        self._wholes = torch.arange(len(features)) if wholes is None else wholes
 
     def __len__(self) -> int:
         return len(self._tokens)
@@ -57,6 +60,10 @@ class ToySamples(Samples):
         return self._quantities[name]
 
     @property
+    def wholes(self) -> Tensor:
+        return self._wholes
+
+    @property
     def grid(self) -> Grid:
         return self._grid
 
@@ -71,7 +78,12 @@ class ToySamples(Samples):
     def take(self, places: Tensor) -> ToySamples:
         quantities = {name: values[places] for name, values in self._quantities.items()}
         return ToySamples(
-            self._tokens[places], self._labels[places], self._classes, self._grid, quantities
+            self._tokens[places],
+            self._labels[places],
+            self._classes,
+            self._grid,
+            quantities,
+            self._wholes[places],
         )
 
     def network(self, settings: Sequence[str] = ()) -> Network | None:

@@ -281,6 +281,16 @@ class Lengths(Measured, Source):
         return np.ones(len(self), dtype=np.int32)
 
 
+class MixedWholes(ToySource):
+    def wholes(self):
+        return np.zeros(len(self), dtype=np.int64)
+
+
+class NamedGroups(ToySource):
+    def groups(self):
+        return np.array(["Ann"] * len(self))
+
+
 class Seeded(ToySource):
     def item(self, index):
         np.random.seed(index)
@@ -302,6 +312,8 @@ SOURCES = {
     Heavy: "pickles",
     Rootless: "missing_places",
     Lengths: "quantities",
+    MixedWholes: "together",
+    NamedGroups: "together",
     Seeded: "generators",
 }
 

@@ -127,6 +127,10 @@ class WatchImu(Source):
         series = [series for series, _ in self._windows]
         return np.array(self._data.exercise[series], dtype=np.int64)
 
+    def groups(self) -> np.ndarray:
+        """People [n] int64: probes, too, choose their settings on people that they do not know."""
+        return np.array(self._data.person[[series for series, _ in self._windows]], dtype=np.int64)
+
     def fingerprint(self) -> str:
         """A digest of the values, the exercises and the windows."""
         digest = hashlib.blake2b(digest_size=8)

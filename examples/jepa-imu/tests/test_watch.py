@@ -68,6 +68,13 @@ def test_labels_are_exercises(file):
     assert watch(file).labels().tolist() == [0, 0, 0, 0, 2, 1, 1, 1, 1, 1, 2, 2]
 
 
+def test_groups_are_people(file):
+    source = watch(file)
+    named = [source.item(index).name.split("/")[1] for index in range(len(source))]
+    assert [f"person{number}" for number in source.groups()] == named
+    assert source.groups().dtype == np.int64
+
+
 def people(source: WatchImu) -> set[str]:
     return {source.item(index).name.split("/")[1] for index in range(len(source))}
 

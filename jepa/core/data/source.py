@@ -80,6 +80,22 @@ class Source(ABC):
     def fingerprint(self) -> str:
         """A short digest of which samples stand in which order (a run resumes on the same)."""
 
+    def wholes(self) -> np.ndarray | None:
+        """Which samples are parts of one, such as clips of a film: [n] int64, equal where they are.
+
+        Evaluation scores a whole once, by the mean of what a probe says of its parts, which have
+        one label. None: every sample is a whole.
+        """
+        return None
+
+    def groups(self) -> np.ndarray | None:
+        """Which samples are of one origin, such as a person: [n] int64, equal where they are.
+
+        A probe that holds samples out to choose its settings holds out all of a group, since it
+        will be asked about other ones. None: the groups are the wholes.
+        """
+        return None
+
 
 class Measured(Source, ABC):
     """A source whose samples have measured quantities besides a label, such as a distance."""

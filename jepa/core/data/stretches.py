@@ -29,6 +29,17 @@ def _quantity(source: Source, name: str) -> np.ndarray:
     return source.quantity(name)
 
 
+def _kept_together(source: Source) -> np.ndarray | None:
+    """The groups of a source, or else its wholes."""
+    groups = source.groups()
+    return source.wholes() if groups is None else groups
+
+
+def _numbers(found: np.ndarray | None, n: int) -> np.ndarray:
+    """One number a sample: those found, or each its own."""
+    return np.arange(n, dtype=np.int64) if found is None else found
+
+
 def _digest(*texts: str) -> str:
     return hashlib.blake2b("\0".join(texts).encode(), digest_size=8).hexdigest()
 
@@ -38,7 +49,8 @@ class Stretches(Measured):
     """Each sample of another source as several: its equal parts along the first axis, in order.
 
     A long recording so counts by its length, and an epoch sees each of its parts. Labels, classes
-    and measured quantities are the other source's. Parts are named `NAME [2/4]`.
+    and measured quantities are the other source's. Parts are named `NAME [2/4]`; evaluation scores
+    all parts of a sample as one (`Source.wholes`).
     """
 
     gives_stretches = True
@@ -92,6 +104,15 @@ class Stretches(Measured):
     def fingerprint(self) -> str:
         """A digest of the whole samples' fingerprint and the count."""
         return _digest("stretches", str(self._count), self._whole.fingerprint())
+
+    def wholes(self) -> np.ndarray:
+        """The other source's wholes, or its samples: [n] int64."""
+        return np.repeat(_numbers(self._whole.wholes(), len(self._whole)), self._count)
+
+    def groups(self) -> np.ndarray | None:
+        """Those of the other source: [n] int64, or None."""
+        found = self._whole.groups()
+        return None if found is None else np.repeat(found, self._count)
 
 
 @final
@@ -149,3 +170,14 @@ class ArrowOfTime(Measured):
     def fingerprint(self) -> str:
         """A digest of the samples' fingerprint."""
         return _digest("arrow_of_time", self._forwards.fingerprint())
+
+    def wholes(self) -> np.ndarray | None:
+        """The other source's wholes, each twice: [n] int64, or None."""
+        found = self._forwards.wholes()
+        if found is None:
+            return None
+        return np.repeat(2 * found, 2) + np.tile(np.arange(2, dtype=np.int64), len(found))
+
+    def groups(self) -> np.ndarray:
+        """Both directions of a sample are of one origin: [n] int64."""
+        return np.repeat(_numbers(_kept_together(self._forwards), len(self._forwards)), 2)

@@ -155,6 +155,32 @@ def test_parts_have_the_quantities_of_their_wholes(tmp_path):
             source.quantity("spede")
 
 
+def test_what_belongs_together(root):
+    parts = f"{{name: stretches, count: 3, source: {IN_CLASSES}}}"
+    arrow = "{{name: arrow_of_time, source: {}}}"
+    plain, thirds, ways, ways_of_thirds, thirds_of_ways = (
+        open_source(config(text, root=root).data, AUDIO)
+        for text in (
+            IN_CLASSES,
+            parts,
+            arrow.format(IN_CLASSES),
+            arrow.format(parts),
+            f"{{name: stretches, count: 3, source: {arrow.format(IN_CLASSES)}}}",
+        )
+    )
+    assert (plain.wholes(), plain.groups()) == (None, None)
+    assert thirds.wholes().tolist() == np.repeat(range(4), 3).tolist()
+    assert thirds.groups() is None, "the wholes are the groups"
+    assert ways.wholes() is None, "two directions are two samples, of one origin"
+    assert ways.groups().tolist() == np.repeat(range(4), 2).tolist()
+    assert ways_of_thirds.groups().tolist() == np.repeat(range(4), 6).tolist()
+    assert ways_of_thirds.wholes().tolist() == [
+        2 * whole + way for whole in range(4) for _ in range(3) for way in range(2)
+    ]
+    assert thirds_of_ways.wholes().tolist() == np.repeat(range(8), 3).tolist()
+    assert thirds_of_ways.groups().tolist() == np.repeat(range(4), 6).tolist()
+
+
 def test_parts_of_what_is_not_measured_have_no_quantity(root):
     found = config(f"{{name: stretches, count: 3, source: {IN_CLASSES}}}", root=root)
     source = open_source(found.data, AUDIO)

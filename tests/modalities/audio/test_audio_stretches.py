@@ -150,6 +150,14 @@ def test_a_run_on_parts_and_a_probe_of_the_arrow_of_time(data, tmp_path, capsys)
     assert sheet.exists()
     assert "0.wav [" not in found.replace(asked, "")
 
+    said = says("eval", str(run), "--protocol", "knn", "--trained-only")
+    assert "6 test samples (12 parts, averaged) of 2 classes" in " ".join(said.split())
+    (scores,) = (run / "eval").glob("*.json")
+    told = json.loads(scores.read_text())
+    assert (told["train_samples"], told["test_samples"], told["test_parts"]) == (12, 6, 12)
+    assert told["rows"][0]["score"]["value"] * 6 % 1 == pytest.approx(0, abs=1e-6)
+    scores.unlink()
+
     arrow = "{name: arrow_of_time, source: {name: folder}}"
     says("eval", str(run), "--protocol", "knn", "--train", arrow, "--test", arrow)
     (scores,) = (run / "eval").glob("*.json")
