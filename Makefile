@@ -30,7 +30,8 @@ quickstart: $(READY)
 	$(BIN)/jepa report $(OUTPUT)
 
 test: $(READY_DEV)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile \
+	    --no-loadscope-reorder $(PYTEST_ARGS)
 
 check: $(READY_DEV)
 	$(BIN)/ruff check .

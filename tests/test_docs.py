@@ -276,7 +276,7 @@ def test_the_plugin_works(tmp_path):
     (line,) = [line for line, _ in LINES if line.startswith("jepa ") and "random_tokens" in line]
     train = shlex.split(line)
     train[train.index("--output") + 1] = str(run)
-    done = python(*train, "train.max_steps=2")
+    done = python(*train, "train.max_steps=2", "observers=[{name: jsonl}]", "train.global_batch=8")
     assert done.returncode == 0, done.stderr
     (folder,) = (run / "checkpoints").iterdir()
     parts = json.loads((folder / "packages.json").read_text())["parts"]

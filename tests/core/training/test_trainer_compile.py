@@ -39,8 +39,7 @@ def test_compiled_code_gives_the_losses_of_plain_code(tmp_path):
     assert losses(tmp_path / "compiled") == pytest.approx(losses(tmp_path / "plain"), rel=1e-4)
 
 
-@pytest.mark.parametrize(("drop_path", "graphs"), [(0.0, 6), (0.3, 8)])
-def test_changing_sizes_compile_a_bounded_number_of_times(tmp_path, monkeypatch, drop_path, graphs):
+def test_changing_sizes_compile_a_bounded_number_of_times(tmp_path, monkeypatch):
     plain = nn.Module.compile
     # What is traced and guarded does not depend on what makes code of it, and this is quick.
     monkeypatch.setattr(
@@ -51,15 +50,15 @@ def test_changing_sizes_compile_a_bounded_number_of_times(tmp_path, monkeypatch,
     settings = (
         f"train.max_steps={STEPS}",
         "model.encoder.depth=6",
-        f"model.encoder.drop_path={drop_path}",
-        f"model.predictor={{name: vit, depth: 3, dim: 32, heads: 2, drop_path: {drop_path}}}",
+        "model.encoder.drop_path=0.3",
+        "model.predictor={name: vit, depth: 3, dim: 32, heads: 2, drop_path: 0.3}",
         "masks=[{name: multiblock, min_keep: 4}, {name: multiblock, min_keep: 4, num_targets: 2}]",
     )
     train(tmp_path, *settings, "train.compile=true")
     seen = {(r["train/context_tokens"], r["train/target_tokens"]) for r in records(tmp_path)}
     assert len(seen) > 8, "sizes must change for this to show anything"
     # Encoder and target, the predictor's blocks and its last one; blocks that drop are of a kind.
-    assert counters["stats"]["unique_graphs"] <= graphs
+    assert counters["stats"]["unique_graphs"] <= 8
     assert not counters["graph_break"]
     given_up = counters["frames"]["total"] - counters["frames"]["ok"]
     assert given_up == 0
