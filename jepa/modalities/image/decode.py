@@ -12,7 +12,6 @@ import torch
 from einops import einsum
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
-from torchvision.io import ImageReadMode, decode_jpeg
 
 from jepa.core.errors import DecodeError
 from jepa.core.modality import Whole
@@ -66,6 +65,9 @@ class Picture:
         header = self._header
         assert header is not None
         if scale == 1 and header.mode in ("L", "RGB"):
+            # Here, since it takes longer to import than torch itself, and many data are no JPEGs.
+            from torchvision.io import ImageReadMode, decode_jpeg
+
             data = torch.frombuffer(bytearray(self._jpeg), dtype=torch.uint8)
             mode = ImageReadMode.RGB if self._channels == 3 else ImageReadMode.GRAY
             decoded: Tensor = decode_jpeg(data, mode=mode)
