@@ -70,7 +70,8 @@ def _read(path: Path, outcome: Outcome) -> dict[str, str] | None:
             return None
         if seen is not None and told["test"]["fingerprint"] != seen.test:
             return None
-        pairs = {split: (told[f"{split}_samples"], told[split]["samples"]) for split in _SPLITS}
+        # A source counts parts, as those of `stretches` are.
+        pairs = {split: (told[f"{split}_parts"], told[split]["samples"]) for split in _SPLITS}
         return {split: f"{used:,} of {there:,}" for split, (used, there) in pairs.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None

@@ -194,15 +194,15 @@ def _splits(args: argparse.Namespace, frozen: Frozen) -> Splits:
 
 def _notes(args: argparse.Namespace, splits: Splits, comparison: Comparison) -> list[str]:
     """What a reader of the scores must know of the samples."""
-    from jepa.evaluation.features import choose
+    from jepa.evaluation.features import choose, choose_wholes
     from jepa.evaluation.identity import identity
 
     notes = []
-    for split, source, limit, used in (
-        ("train", splits.train, args.train_samples, comparison.train_samples),
-        ("test", splits.test, args.test_samples, comparison.test_parts),
+    for split, chosen, used in (
+        ("train", choose(splits.train, args.train_samples), comparison.train_parts),
+        ("test", choose_wholes(splits.test, args.test_samples), comparison.test_parts),
     ):
-        asked = len(choose(source, limit))
+        asked = len(chosen)
         if used < asked:
             notes.append(f"left out     {asked - used} of {asked} {split} samples: not decodable")
     if identity(splits.train) == identity(splits.test):

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from jepa.core.errors import PluginError
 from jepa.core.grid import Grid
 
 if TYPE_CHECKING:
@@ -96,9 +97,11 @@ class Samples(ABC):
 
         Returns:
             [n] int64, the same for all parts of a whole.
+
+        Raises:
+            PluginError: `probabilities` has another shape.
         """
-        means, place = means_of_wholes(probabilities, self.wholes)
-        return means.argmax(1)[place]
+        return decide(probabilities, self.wholes)
 
     @property
     @abstractmethod
@@ -149,6 +152,16 @@ class Samples(ABC):
     @abstractmethod
     def training_batches(self, batch_size: int, steps: int, seed: int) -> Iterator[Batch]:
         """Shuffled batches under the training transform; a smaller set makes smaller batches."""
+
+
+def decide(probabilities: Tensor, wholes: Tensor) -> Tensor:
+    """As `Samples.decide`, of samples of these wholes [n] int64."""
+    if probabilities.ndim != 2 or len(probabilities) != len(wholes):
+        raise PluginError(
+            f"decide: found {list(probabilities.shape)}, allowed: [{len(wholes)}, classes]"
+        )
+    means, place = means_of_wholes(probabilities, wholes)
+    return means.argmax(1)[place]
 
 
 def means_of_wholes(values: Tensor, wholes: Tensor) -> tuple[Tensor, Tensor]:

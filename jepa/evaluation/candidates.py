@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import attrs
+import numpy as np
 import torch
 
 from jepa.core.build import make_backbone
@@ -23,7 +24,7 @@ from jepa.core.settings import structure, unstructure
 from jepa.core.training.manifest import NAME as MANIFEST
 from jepa.evaluation.comparison import Candidate
 from jepa.evaluation.extraction import Extraction
-from jepa.evaluation.features import choose, encoded, has_content, plain
+from jepa.evaluation.features import choose, choose_wholes, encoded, has_content, plain
 from jepa.evaluation.loading import Frozen, random_backbone
 from jepa.evaluation.samples import CandidateSamples, NetworkMaker
 
@@ -82,7 +83,7 @@ def candidates(
         splits: where the samples come from.
         device: where to compute.
         train_samples: at most so many; None: all.
-        test_samples: the same.
+        test_samples: the same; the parts of a whole count as one.
         random_inits: untrained networks of different seeds; the first has the run's own.
         trained_only: leave the other candidates out.
         cache: folder for pooled features; None: they are not kept.
@@ -100,11 +101,13 @@ def candidates(
     origin = _origin(checkpoint, config)
     workers = resolve_workers(config.data.workers)
 
-    def extraction(source: Source, limit: int | None) -> Extraction:
-        chosen = choose(source, limit)
+    def extraction(source: Source, chosen: np.ndarray) -> Extraction:
         return Extraction(source, modality, chosen, describers, device, workers, cache, origin)
 
-    both = extraction(splits.train, train_samples), extraction(splits.test, test_samples)
+    both = (
+        extraction(splits.train, choose(splits.train, train_samples)),
+        extraction(splits.test, choose_wholes(splits.test, test_samples)),
+    )
 
     def candidate(name: str, members: Sequence[str]) -> Candidate:
         def samples(part: Extraction) -> tuple[CandidateSamples, ...]:

@@ -68,14 +68,16 @@ class Comparison:
     """All protocols on all candidates, on the same samples.
 
     Args:
-        train_samples: that probes were fitted on.
+        train_samples: that probes were fitted on; the parts of a whole are one.
+        train_parts: of these samples, which are fitted on one by one.
         test_samples: that were scored; the parts of a whole are one.
-        test_parts: that probes were asked about.
+        test_parts: of these samples, which probes were asked about one by one.
         classes: of the labels.
         rows: a block a protocol.
     """
 
     train_samples: int
+    train_parts: int
     test_samples: int
     test_parts: int
     classes: int
@@ -107,7 +109,8 @@ def compare(
             rows.append(_row(name, candidate.name, found, scores, reference, seed))
     known, asked = candidates[0].train[0], candidates[0].test[0]
     return Comparison(
-        train_samples=len(known),
+        train_samples=len(set(known.wholes.tolist())),
+        train_parts=len(known),
         test_samples=len(set(asked.wholes.tolist())),
         test_parts=len(asked),
         classes=len(known.classes),

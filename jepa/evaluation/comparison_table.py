@@ -15,9 +15,11 @@ def table(comparison: Comparison) -> Table:
     """A table for the terminal, a block of lines a protocol."""
     errors = any(row.metric != ACCURACY for row in comparison.rows)
     measure = "Scores" if errors else "Accuracy"
+    averaged = _parts(comparison.test_parts, comparison.test_samples, ", averaged")
+    fitted = _parts(comparison.train_parts, comparison.train_samples, "")
     shown = Table(
-        title=f"{measure} on {_asked(comparison)}{_classes(comparison)};\n"
-        f"probes fitted on {comparison.train_samples:,} samples; "
+        title=f"{measure} on {comparison.test_samples:,} test samples{averaged}"
+        f"{_classes(comparison)};\nprobes fitted on {comparison.train_samples:,} samples{fitted}; "
         "brackets: 95% intervals",
         caption=_caption(comparison),
         caption_justify="left",
@@ -45,11 +47,8 @@ def table(comparison: Comparison) -> Table:
     return shown
 
 
-def _asked(comparison: Comparison) -> str:
-    samples = f"{comparison.test_samples:,} test samples"
-    if comparison.test_parts == comparison.test_samples:
-        return samples
-    return f"{samples} ({comparison.test_parts:,} parts, averaged)"
+def _parts(parts: int, samples: int, how: str) -> str:
+    return f" ({parts:,} parts{how})" if parts != samples else ""
 
 
 def _classes(comparison: Comparison) -> str:

@@ -11,7 +11,7 @@ from einops import rearrange, reduce, repeat
 from torch import Tensor
 
 from jepa.core.data.loading import Evaluated
-from jepa.core.data.source import Source
+from jepa.core.data.source import Source, wholes_of
 from jepa.core.errors import JepaError
 from jepa.core.interfaces import Tokenizer
 from jepa.core.modality import Modality
@@ -128,21 +128,26 @@ def stream(
 def choose(source: Source, limit: int | None) -> np.ndarray:
     """At most `limit` indices of a source, drawn at random: ascending [k] int64.
 
-    They depend on the source alone, so different runs are compared on the same samples. Of parts
-    of a whole all are taken or none, but for a single whole that has more than `limit`.
+    They depend on the source alone, so different runs are compared on the same samples.
     """
-    n = len(source)
+    return _drawn(len(source), limit)
+
+
+def choose_wholes(source: Source, limit: int | None) -> np.ndarray:
+    """All parts of at most `limit` wholes, drawn as `choose` draws samples: ascending [k] int64.
+
+    So a source and its stretches give the same recordings.
+    """
+    numbers, whole = np.unique(wholes_of(source), return_inverse=True)
+    return np.flatnonzero(np.isin(whole, _drawn(len(numbers), limit)))
+
+
+def _drawn(n: int, limit: int | None) -> np.ndarray:
+    """At most `limit` of n places: ascending [k] int64."""
     if limit is None or limit >= n:
         return np.arange(n)
-    wholes = source.wholes()
-    if wholes is None:
-        drawn = SampleRng(_CHOICE_SEED, 0, n, Stream.EVALUATION).uniforms(n)
-        return np.sort(np.argsort(drawn)[:limit])
-    _, whole, parts = np.unique(wholes, return_inverse=True, return_counts=True)
-    order = np.argsort(SampleRng(_CHOICE_SEED, 0, n, Stream.EVALUATION).uniforms(len(parts)))
-    fitting = max(1, int(np.searchsorted(np.cumsum(parts[order]), limit, side="right")))
-    chosen: np.ndarray = np.flatnonzero(np.isin(whole, order[:fitting]))[:limit]
-    return chosen
+    drawn = SampleRng(_CHOICE_SEED, 0, n, Stream.EVALUATION).uniforms(n)
+    return np.sort(np.argsort(drawn)[:limit])
 
 
 def samples_to_show(source: Source, limit: int) -> np.ndarray:

@@ -153,10 +153,11 @@ def standardisation(features: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def hold_out(labels: Tensor, one_in: int, seed: int, groups: Tensor | None = None) -> Tensor:
-    """Mark one in `one_in` samples, of each class alike, or of groups: [n] bool.
+    """Mark one in `one_in` samples, of each class alike: [n] bool.
 
-    A group is marked as a whole, and counts for the class of its first sample. Of fewer groups
-    than `one_in` one is marked, if there are two.
+    Of groups one in `one_in` is marked with all its samples, and of fewer the last. A group counts
+    for the class of its first sample. Where groups are so few that a class would be marked as a
+    whole, or nothing, samples are marked one by one.
 
     Args:
         labels: [n] int64.
@@ -165,13 +166,33 @@ def hold_out(labels: Tensor, one_in: int, seed: int, groups: Tensor | None = Non
         groups: [n] int64, equal for samples that are marked together; None: each by itself.
     """
     known = labels.cpu().numpy()
-    if groups is None:
-        groups = torch.arange(len(known))
-    _, first, group = np.unique(groups.cpu().numpy(), return_index=True, return_inverse=True)
-    drawn = SampleRng(seed, 0, 0, Stream.EVALUATION).uniforms(len(first))
-    by_class = np.lexsort((drawn, known[first]))
-    alone = len(first) == len(known)
-    step = one_in if alone else min(one_in, max(2, len(first)))
+    if groups is not None:
+        held = _hold_out_groups(known, groups.cpu().numpy(), one_in, seed)
+        if held is not None:
+            return torch.from_numpy(held).to(labels.device)
+    by_class = np.lexsort((_draw(len(known), seed), known))
+    marked = torch.zeros_like(labels, dtype=torch.bool)
+    marked[torch.from_numpy(by_class[one_in - 1 :: one_in])] = True
+    return marked
+
+
+def _hold_out_groups(
+    labels: np.ndarray, groups: np.ndarray, one_in: int, seed: int
+) -> np.ndarray | None:
+    """As `hold_out`, by groups alone; None where that cannot be."""
+    _, first, group = np.unique(groups, return_index=True, return_inverse=True)
+    if len(first) == len(labels):
+        return None
+    drawn = _draw(len(first), seed)
     marked = np.zeros(len(first), dtype=bool)
-    marked[by_class[step - 1 :: step]] = True
-    return torch.from_numpy(marked[group]).to(labels.device)
+    for label in np.unique(labels[first]):
+        own = np.flatnonzero(labels[first] == label)
+        if len(own) > 1:
+            marked[own[np.argsort(drawn[own])][min(one_in, len(own)) - 1 :: one_in]] = True
+    held: np.ndarray = marked[group]
+    unseen = np.setdiff1d(labels[held], labels[~held])
+    return held if held.any() and not len(unseen) else None
+
+
+def _draw(n: int, seed: int) -> np.ndarray:
+    return SampleRng(seed, 0, 0, Stream.EVALUATION).uniforms(n)

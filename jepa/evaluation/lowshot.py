@@ -55,7 +55,8 @@ class LowShotConfig:
 class LowShot(Protocol):
     """Labels are few: a probe is fitted to small draws of the training samples.
 
-    Each draw is independent of the others and a function of (labels, seed, draw), so all
+    The parts of a sample are drawn together, and are one label. Each draw is independent of the
+    others and a function of (labels, seed, draw), so all
     candidates get the same samples and their differences are paired. The probe's own seed is
     seed + draw.
     """
@@ -72,13 +73,14 @@ class LowShot(Protocol):
         Raises:
             ConfigError: a class has fewer samples than `per_class`.
         """
-        labels = train.labels
+        _, first, whole = np.unique(train.wholes.numpy(), return_index=True, return_inverse=True)
+        labels = train.labels[torch.from_numpy(first)]
         sizes = self._sizes(labels, train.classes)
-        drawn = [draw_samples(labels, sizes, seed, number) for number in range(self.config.draws)]
-        said = [
-            self._probe.predict(train.take(places), test, seed + number)
-            for number, places in enumerate(drawn)
-        ]
+        said = []
+        for number in range(self.config.draws):
+            drawn = draw_samples(labels, sizes, seed, number)
+            places = torch.from_numpy(np.flatnonzero(np.isin(whole, drawn.numpy())))
+            said.append(self._probe.predict(train.take(places), test, seed + number))
         few: dict[str, float | str] = {"probe": self.config.probe.name, "labels": int(sizes.sum())}
         return Predictions(
             values=torch.cat([each.values for each in said]),

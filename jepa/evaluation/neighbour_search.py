@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from jepa.core.data.loading import LeftOut
-from jepa.core.data.source import Source
+from jepa.core.data.source import Source, wholes_of
 from jepa.core.errors import ConfigError, DataError, DecodeError
 from jepa.core.modality import Whole, whole
 from jepa.core.neighbours import nearest
@@ -34,6 +34,7 @@ class Searched:
         indices: of them in the source, [n] int64 ascending.
         names: of them.
         labels: of all samples of the source, or None.
+        wholes: of all samples of the source, [n] int64 (`Source.wholes`).
         bad: samples that could not be decoded.
     """
 
@@ -42,6 +43,7 @@ class Searched:
     indices: np.ndarray
     names: Sequence[str]
     labels: np.ndarray | None
+    wholes: np.ndarray
     bad: Sequence[LeftOut] = ()
 
     def row(self, index: int) -> int:
@@ -128,6 +130,7 @@ def embed_source(
         indices=np.concatenate([rows.indices for rows in found]),
         names=names,
         labels=source.labels(),
+        wholes=wholes_of(source),
         bad=bad,
     )
 
@@ -158,6 +161,7 @@ def read_features(path: Path, source: Source, recipe: dict[str, Any]) -> Searche
         indices=indices,
         names=list(map(str, names)),
         labels=source.labels(),
+        wholes=wholes_of(source),
     )
 
 
@@ -223,8 +227,12 @@ def _nearest_others(searched: Searched, query: Query, k: int) -> tuple[Neighbour
 
 
 def _is_itself(searched: Searched, query: Query, row: int) -> bool:
-    if query.file is None or row == query.row:
-        return row == query.row
+    if query.row is not None:
+        one, other = searched.wholes[searched.indices[[query.row, row]]]
+        if one == other:
+            return True
+    if query.file is None:
+        return False
     content = _whole(searched, row)
     return isinstance(content, Path) and content.exists() and content.samefile(query.file)
 

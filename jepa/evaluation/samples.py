@@ -14,7 +14,7 @@ from torch import Tensor
 
 from jepa.core.data.loading import evaluation_batches, load
 from jepa.core.data.order import Order
-from jepa.core.data.source import Item, Measured, Source
+from jepa.core.data.source import Item, Measured, Source, groups_of, wholes_of
 from jepa.core.errors import ConfigError, DataError, Fault, one_of
 from jepa.core.grid import Grid
 from jepa.core.probing import Batch, Network, Pool, Samples
@@ -77,13 +77,12 @@ class CandidateSamples(Samples):
     @property
     def wholes(self) -> Tensor:
         """Which samples are parts of one: [n] int64."""
-        return self._numbers(self._extraction.source.wholes())
+        return self._numbers(wholes_of(self._extraction.source))
 
     @property
     def groups(self) -> Tensor:
         """Which samples are held out together: [n] int64."""
-        groups = self._extraction.source.groups()
-        return self.wholes if groups is None else self._numbers(groups)
+        return self._numbers(groups_of(self._extraction.source))
 
     @property
     def grid(self) -> Grid:
@@ -140,10 +139,9 @@ class CandidateSamples(Samples):
         indices: np.ndarray = self._of(self._extraction.pooled().indices).numpy()
         return indices
 
-    def _numbers(self, of_source: np.ndarray | None) -> Tensor:
-        """One number a sample of the source, or each its own -> those of these samples."""
-        indices = self._extraction.pooled().indices
-        return self._of(indices if of_source is None else torch.from_numpy(of_source)[indices])
+    def _numbers(self, of_source: np.ndarray) -> Tensor:
+        """One number a sample of the source -> those of these samples."""
+        return self._of(torch.from_numpy(of_source)[self._extraction.pooled().indices])
 
     def _of(self, everyone: Tensor) -> Tensor:
         return everyone if self._places is None else everyone[self._places]

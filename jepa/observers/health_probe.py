@@ -12,7 +12,7 @@ from einops import reduce
 from torch import Tensor
 
 from jepa.core.data.loading import evaluation_batches
-from jepa.core.data.source import Source
+from jepa.core.data.source import Source, groups_of
 from jepa.core.errors import DataError
 from jepa.core.neighbours import votes
 from jepa.core.settings import non_negative, positive
@@ -72,13 +72,33 @@ def load_samples(config: ProbeConfig, run: RunView) -> Samples | None:
         known = of_classes(labels, classes, voting)
         asked = of_classes(given, classes, asking)
         return Samples(_decode(run, run.source, known), _decode(run, held.source, asked))
-    # Some training samples must be left to ask.
-    known = of_classes(labels, classes, min(voting, 2 * len(labels) // 3))
-    others = np.setdiff1d(np.arange(len(labels)), known)
-    asked = others[of_classes(labels[others], classes, asking)]
+    known, asked = divided(labels, groups_of(run.source), classes, (voting, asking))
+    return Samples(_decode(run, run.source, known), _decode(run, run.source, asked))
+
+
+def divided(
+    labels: np.ndarray, groups: np.ndarray, classes: np.ndarray, limits: tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Training samples that vote, and others that are asked, at most so many: [k], [m] int64.
+
+    Where samples hang together, every third group is asked: a model that knows a recording again
+    knows no class.
+
+    Raises:
+        DataError: none is left to ask.
+    """
+    numbers = np.unique(groups)
+    if 1 < len(numbers) < len(labels):
+        third = np.isin(groups, numbers[min(2, len(numbers) - 1) :: 3])
+        voters, others = np.flatnonzero(~third), np.flatnonzero(third)
+        known = voters[of_classes(labels[voters], classes, limits[0])]
+    else:
+        known = of_classes(labels, classes, min(limits[0], 2 * len(labels) // 3))
+        others = np.setdiff1d(np.arange(len(labels)), known)
+    asked = others[of_classes(labels[others], classes, limits[1])]
     if len(asked) == 0:
         raise DataError(f"{len(labels)} labelled samples are too few: none is left to ask")
-    return Samples(_decode(run, run.source, known), _decode(run, run.source, asked))
+    return known, asked
 
 
 def of_classes(labels: np.ndarray, classes: np.ndarray, limit: int) -> np.ndarray:

@@ -13,7 +13,7 @@ from jepa.core.build import make_backbone, make_modality
 from jepa.core.errors import DataError
 from jepa.core.grid import Grid
 from jepa.core.model import Backbone
-from jepa.core.probing import Batch, Network, Pool, Samples
+from jepa.core.probing import Batch, Network, Pool, Samples, decide
 from jepa.core.rng import permutation
 from jepa.testing.toys import CLASSES, mean_tokens, toy_config, toy_inputs
 
@@ -68,6 +68,30 @@ class ToySamples(Samples):
             raise DataError(f"quantity: found '{name}', allowed: {QUANTITY}")
         self._refuse("quantities")
         return 2.0 * self.hidden.double() - 1
+
+    @property
+    def wholes(self) -> Tensor:
+        """Each sample is one: [n] int64.
+
+        Raises:
+            DataError: these samples are to be predicted.
+        """
+        self._refuse("wholes")
+        return torch.arange(len(self))
+
+    @property
+    def groups(self) -> Tensor:
+        """Each sample is one: [n] int64.
+
+        Raises:
+            DataError: these samples are to be predicted.
+        """
+        self._refuse("groups")
+        return torch.arange(len(self))
+
+    def decide(self, probabilities: Tensor) -> Tensor:
+        """The likeliest class of each sample: [n, C] -> [n]."""
+        return decide(probabilities, torch.arange(len(self)))
 
     @property
     def grid(self) -> Grid:

@@ -10,7 +10,7 @@ from pathlib import Path
 import attrs
 import numpy as np
 
-from jepa.core.data.source import Item, Measured, Place, Source
+from jepa.core.data.source import Item, Measured, Place, Source, wholes_of
 from jepa.core.errors import DataError
 from jepa.core.modality import Content, Stretch, whole
 from jepa.core.parts import parts
@@ -149,18 +149,16 @@ def missing_places(subject: Subject) -> None:
 
 @promise(f"{_SOURCE}.wholes, {_SOURCE}.groups")
 def together(subject: Subject) -> None:
-    """Wholes and groups are None or [n] int64, and all parts of a whole have one label."""
+    """Wholes and groups are None or [n] int64; parts of a whole have one label and one group."""
     source = _made(subject)
     for name, found in (("wholes", source.wholes()), ("groups", source.groups())):
         if found is not None:
             right = found.shape == (len(source),) and found.dtype == np.int64
             expect(right, f"{name}: {found.dtype} {list(found.shape)}")
-    wholes, labels = source.wholes(), source.labels()
-    if wholes is None or labels is None:
-        return
-    _, first, whole = np.unique(wholes, return_index=True, return_inverse=True)
-    for other in np.flatnonzero(labels != labels[first[whole]]):
-        expect(False, f"items {first[whole[other]]} and {other} are of one whole, with two labels")
+    _, first, whole = np.unique(wholes_of(source), return_index=True, return_inverse=True)
+    for what, values in (("labels", source.labels()), ("groups", source.groups())):
+        for other in () if values is None else np.flatnonzero(values != values[first[whole]]):
+            expect(False, f"items {first[whole[other]]} and {other}: one whole with two {what}")
 
 
 @promise("jepa.core.Measured.quantity")

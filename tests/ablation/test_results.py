@@ -146,11 +146,12 @@ def test_the_head_says_what_was_measured_on(tmp_path, monkeypatch):
 
     answer = fake_jepa.answer(made.runs[1])
     for split, used, there in (("train", 9000, 60000), ("test", 1999, 10000)):
-        answer |= {f"{split}_samples": used, split: {"samples": there, "fingerprint": "0"}}
+        answer |= {f"{split}_parts": used, f"{split}_samples": used // 3}
+        answer |= {split: {"samples": there, "fingerprint": "0"}}
     folder = made.runs[1].folder / "eval"
     folder.mkdir(parents=True)
     (folder / "foreign.json").write_text('{"step": 50, "asked": []}')
-    other = {**answer, "asked": {**answer["asked"], "test": None}, "test_samples": 7}
+    other = {**answer, "asked": {**answer["asked"], "test": None}, "test_parts": 7}
     (folder / "another.json").write_text(json.dumps(other))
     (folder / "knn.json").write_text(json.dumps(answer))
     text = written(made, found)["results.md"]

@@ -18,6 +18,7 @@ from jepa.core.data.source import Item, Source
 from jepa.evaluation.embedding import Embedder, Options
 from jepa.evaluation.loading import find_checkpoint, load_backbone
 from jepa.evaluation.neighbour_search import Searched, file_query, find_neighbours, row_query
+from jepa.testing.toys import Given
 
 
 @pytest.fixture(scope="module")
@@ -99,12 +100,30 @@ def test_a_file_of_many_samples_leaves_as_many_neighbours(trained, pictures):
         indices=np.arange(mine + others),
         names=[str(place) for place in range(mine + others)],
         labels=None,
+        wholes=np.arange(mine + others),
     )
     for asked in (query, row_query(searched, embedder, 3)):
         for k, expected in ((1, 1), (4, 4), (20, others)):
             (found,) = find_neighbours(searched, [asked], k)
             assert len(found) == expected
             assert all(near.row >= mine for near in found)
+
+
+def test_other_parts_of_the_query_are_no_neighbours(trained):
+    """Where samples are arrays, the source alone knows what they are parts of."""
+    frozen = load_backbone(find_checkpoint(trained).path)
+    pixels = [np.full((28, 28), 20 * place, dtype=np.uint8) for place in range(8)]
+    searched = Searched(
+        source=Given(pixels),
+        features=torch.eye(16)[:8] + 1,
+        indices=np.arange(8),
+        names=list("abcdefgh"),
+        labels=None,
+        wholes=np.array([0, 0, 1, 1, 0, 2, 2, 2]),
+    )
+    query = row_query(searched, Embedder(frozen, torch.device("cpu"), Options()), 1)
+    (found,) = find_neighbours(searched, [query], 20)
+    assert sorted(near.row for near in found) == [2, 3, 5, 6, 7]
 
 
 class Parts(Source):

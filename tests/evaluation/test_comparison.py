@@ -132,6 +132,7 @@ def test_a_whole_is_scored_once_by_all_its_parts(protocol):
         for samples in (test, alone)
     ]
     assert [(each.test_samples, each.test_parts) for each in scored] == [(120, 1080), (1080, 1080)]
+    assert (scored[0].train_samples, scored[0].train_parts) == (200, 200)
     together, apart = (each.rows[0].score for each in scored)
     assert together.value > apart.value + 0.2
     assert together.value * 120 % 1 == pytest.approx(0, abs=1e-6)
@@ -148,6 +149,13 @@ def test_a_class_is_decided_by_the_mean():
     assert samples.decide(found).tolist() == [0, 1, 0, 1, 0]
     assert Blind(samples).decide(found).tolist() == [0, 1, 0, 1, 0]
     assert samples.take(torch.tensor([2, 1])).decide(found[[2, 1]]).tolist() == [1, 1]
+
+
+@pytest.mark.parametrize("shape", [(5,), (4, 2), (1, 5, 2)])
+def test_probabilities_of_another_shape_are_refused(shape):
+    samples = ToySamples(torch.zeros(5, 3), torch.zeros(5, dtype=torch.int64), 2)
+    with pytest.raises(PluginError, match=r"decide: found .*, allowed: \[5, classes\]"):
+        samples.decide(torch.zeros(shape))
 
 
 def test_a_protocol_that_does_not_decide_is_scored_by_its_parts():

@@ -8,7 +8,15 @@ from jepa.core.data.loading import evaluation_batches
 from jepa.core.data.opening import open_source
 from jepa.core.errors import ConfigError
 from jepa.core.interfaces import Tokenizer
-from jepa.evaluation.features import choose, has_content, plain, pooled, samples_to_show, stream
+from jepa.evaluation.features import (
+    choose,
+    choose_wholes,
+    has_content,
+    plain,
+    pooled,
+    samples_to_show,
+    stream,
+)
 from jepa.testing.toys import Given
 
 CPU = torch.device("cpu")
@@ -84,17 +92,14 @@ class InParts(Given):
         return self.of
 
 
-def test_wholes_are_chosen_entire():
-    source = InParts([np.zeros(1)] * 72)
-    sizes = np.bincount(source.of)
-    for limit in range(1, 72):
-        chosen = choose(source, limit)
-        assert (np.diff(chosen) > 0).all()
-        assert limit - 12 < len(chosen) <= limit
-        taken = np.bincount(source.of[chosen], minlength=21)
-        if not ((taken == 0) | (taken == sizes)).all():
-            assert (np.count_nonzero(taken), len(chosen)) == (1, limit)
-    assert choose(source, 3).tolist() == choose(source, 4).tolist()
+def test_wholes_are_chosen_entire_and_as_if_they_had_no_parts():
+    parts, alone = InParts([np.zeros(1)] * 72), Given([np.zeros(1)] * 21)
+    for limit in (1, 2, 5, 20, 21, 50, None):
+        wanted = choose(alone, limit)
+        assert choose_wholes(alone, limit).tolist() == wanted.tolist()
+        found = choose_wholes(parts, limit)
+        assert found.tolist() == np.flatnonzero(np.isin(parts.of, wanted)).tolist()
+    assert len(choose(parts, 20)) == 20, "what is fitted on is drawn by parts"
 
 
 def test_pictures_show_each_class(source):

@@ -80,12 +80,35 @@ def test_groups_are_held_out_as_one():
     assert torch.equal(hold_out(labels, 5, 3, torch.arange(120)), alone)
 
 
-@pytest.mark.parametrize(("groups", "marked"), [(1, 0), (2, 1), (3, 1), (4, 1), (5, 1), (10, 2)])
+@pytest.mark.parametrize(("groups", "marked"), [(2, 1), (3, 1), (4, 1), (5, 1), (10, 2)])
 def test_of_few_groups_one_is_held_out(groups, marked):
-    of = torch.arange(20 * groups) % groups
-    held = hold_out(torch.arange(20 * groups) % 3, 5, 0, of)
+    """Each group has all classes, as a person who does everything."""
+    of = torch.arange(20 * groups) // 20
+    labels = torch.arange(20 * groups) % 4
+    held = hold_out(labels, 5, 0, of)
     assert len(of[held].unique()) == marked
     assert held.sum() == 20 * marked
+
+
+@pytest.mark.parametrize(
+    ("labels", "groups"),
+    [([0, 1] * 30, [7] * 60), ([0] * 30 + [1] * 30, [0] * 30 + [1] * 30)],
+    ids=["one group", "one group a class"],
+)
+def test_where_groups_are_too_few_samples_are_held_out_one_by_one(labels, groups):
+    labels, groups = torch.tensor(labels), torch.tensor(groups)
+    assert torch.equal(hold_out(labels, 5, 0, groups), hold_out(labels, 5, 0))
+    assert hold_out(labels, 5, 0, groups).sum() == 12
+
+
+def test_each_class_of_two_groups_holds_one_out():
+    labels = torch.tensor([0, 1]).repeat_interleave(40)
+    groups = torch.arange(80) // 20
+    found = {
+        tuple(groups[hold_out(labels, 5, seed, groups)].unique().tolist()) for seed in range(9)
+    }
+    assert all(low in (0, 1) and high in (2, 3) for low, high in found)
+    assert len(found) > 1
 
 
 def test_the_penalty_is_chosen_on_groups_that_the_fit_has_not_seen():

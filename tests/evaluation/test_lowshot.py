@@ -52,6 +52,19 @@ def counts(samples: ToySamples, places: torch.Tensor) -> list[int]:
     return torch.bincount(samples.labels[places], minlength=len(samples.classes)).tolist()
 
 
+def test_parts_of_a_sample_are_one_label():
+    """Of 40 films of three clips each, a tenth are four films with all their clips."""
+    wholes = torch.arange(120) % 40
+    films = Recording(torch.eye(2)[wholes % 2], wholes % 2, 2, wholes=wholes)
+    said = lowshot(share=0.1, draws=3).predict(films, Blind(blobs(20, 2, classes=2, width=2)), 0)
+    assert said.details["labels"] == 4
+    assert len(taken) == 3
+    for places in taken:
+        assert torch.bincount(wholes[places]).unique().tolist() == [0, 3]
+        assert counts(films, places) == [6, 6]
+        assert (places.diff() > 0).all()
+
+
 # --- which samples ---------------------------------------------------------------------------
 
 

@@ -14,7 +14,7 @@ from jepa.core.health.verdict import Kind
 from jepa.core.training.observer import Record
 from jepa.observers.health import Health
 from jepa.observers.health_batch import BatchMeasures
-from jepa.observers.health_probe import ProbeConfig, affordable, load_samples, of_classes
+from jepa.observers.health_probe import ProbeConfig, affordable, divided, load_samples, of_classes
 from jepa.observers.looking import looking
 
 NO_PROBE = {"probe": ProbeConfig(every=0)}
@@ -169,6 +169,26 @@ def test_the_probe_keeps_to_its_memory(make_run):
 def test_without_labels_there_is_no_probe(make_run):
     observer = started(make_run(source=Stripes(labelled=False)), probe=ProbeConfig(every=1))
     assert not {"health/knn", "health/knn_init"} & observer.measure(1).keys()
+
+
+def test_whoever_votes_is_not_asked():
+    """Parts of a file, and people who do everything, are on one side each."""
+    for labels, groups in (
+        (np.repeat([0, 1], 60), np.arange(120) // 10),  # files of ten parts
+        (np.arange(120) % 2, np.arange(120) // 20),  # people
+        (np.arange(120) % 2, np.arange(120) // 60),  # two people
+    ):
+        known, asked = divided(labels, groups, np.arange(2), (100, 50))
+        assert not set(groups[known]) & set(groups[asked])
+        assert set(labels[known]) == set(labels[asked]) == {0, 1}
+        assert len(known) >= len(asked) > 0
+
+
+@pytest.mark.parametrize("groups", [np.arange(120), np.zeros(120, dtype=np.int64)])
+def test_without_several_origins_other_samples_are_asked(groups):
+    known, asked = divided(np.arange(120) % 2, groups, np.arange(2), (100, 50))
+    assert (len(known), len(asked)) == (80, 40)
+    assert not set(known) & set(asked)
 
 
 def test_classes_are_spread():

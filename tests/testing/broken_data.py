@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 from pathlib import Path
 
@@ -286,6 +287,18 @@ class MixedWholes(ToySource):
         return np.zeros(len(self), dtype=np.int64)
 
 
+class PairsOfTwoOrigins(ToySource):
+    """Parts of one film, which are said to be of different origin."""
+
+    def wholes(self):
+        labels = super().labels()
+        rank = np.cumsum(np.eye(2, dtype=np.int64)[labels], axis=0)[np.arange(len(labels)), labels]
+        return 2 * (rank // 2) + labels
+
+    def groups(self):
+        return np.arange(len(self))
+
+
 class NamedGroups(ToySource):
     def groups(self):
         return np.array(["Ann"] * len(self))
@@ -314,6 +327,7 @@ SOURCES = {
     Lengths: "quantities",
     MixedWholes: "together",
     NamedGroups: "together",
+    PairsOfTwoOrigins: "together",
     Seeded: "generators",
 }
 
@@ -343,6 +357,13 @@ class Peeking(Judge):
             return Predictions(values=test.labels[None])
         except DataError:
             return super().predict(train, test, seed)
+
+
+class CountsOnWholes(Judge):
+    def predict(self, train, test, seed):
+        with contextlib.suppress(DataError):
+            test.wholes.unique()
+        return super().predict(train, test, seed)
 
 
 class Guessing(Judge):
@@ -384,6 +405,7 @@ class Dicing(Judge):
 PROTOCOLS = {
     FlatClasses: "predictions",
     Peeking: "blind",
+    CountsOnWholes: "blind",
     Guessing: "learns",
     Moody: "repeats",
     Centring: "samples_stay",

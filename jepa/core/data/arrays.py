@@ -23,11 +23,13 @@ _IDX_TYPES = {
 
 
 class LabelledArrays(NamedTuple):
-    """`samples` [n, ...], `labels` [n] int64 or None, names of the classes (may be empty)."""
+    """`samples` [n, ...], `labels` [n] int64 or None, names of the classes (may be empty),
+    `groups` [n] int64 or None."""
 
     samples: np.ndarray
     labels: np.ndarray | None
     classes: tuple[str, ...]
+    groups: np.ndarray | None = None
 
 
 @final
@@ -35,8 +37,8 @@ class Arrays(Source):
     """Samples in one array [n, ...] of integers or floats, in memory or mapped.
 
     `data.root` is one of
-      - an .npz with the arrays `x`, `y` and `classes`; with `data.split` they are `{split}_x` and
-        `{split}_y`,
+      - an .npz with the arrays `x`, `y`, `groups` and `classes`; with `data.split` they are
+        `{split}_x`, `{split}_y` and `{split}_groups`,
       - an .npy: samples without labels, memory-mapped,
       - an idx file of samples (the format of MNIST; may be .gz); the labels stand in the file
         whose name has `labels` and `idx1` for `images` and `idx3`,
@@ -53,6 +55,8 @@ class Arrays(Source):
         """May be absent from the file."""
         classes: str = "classes"
         """May be absent from the file; then the classes are numbers."""
+        groups: str = "groups"
+        """May be absent: [n] numbers or texts, equal for samples of one origin (a person, say)."""
 
     def __init__(self, config: Config, place: Place) -> None:
         self._config, self._place = config, place
@@ -80,9 +84,13 @@ class Arrays(Source):
         """Labels [n] int64, or None."""
         return self._data.labels
 
+    def groups(self) -> np.ndarray | None:
+        """Which samples are of one origin: [n] int64, or None."""
+        return self._data.groups
+
     def fingerprint(self) -> str:
         """A digest of the shape, the labels and some samples spread over the array."""
-        samples, labels, _ = self._data
+        samples, labels = self._data.samples, self._data.labels
         digest = hashlib.blake2b(f"{samples.shape} {samples.dtype}".encode(), digest_size=8)
         stride = max(1, len(samples) // _HASHED_SAMPLES)
         digest.update(np.ascontiguousarray(samples[::stride]).data)
@@ -130,11 +138,12 @@ def _read_npz(path: Path, split: str | None, config: Arrays.Config) -> LabelledA
                     f"{path}: no array '{wanted}'; it holds: {', '.join(names)}"
                     f"{did_you_mean(wanted, names)} (data.split and data.source set the name)"
                 )
-            labels = prefix + config.labels
+            labels, groups = prefix + config.labels, prefix + config.groups
             return LabelledArrays(
                 file[wanted],
                 file[labels] if labels in names else None,
                 tuple(map(str, file[config.classes])) if config.classes in names else (),
+                file[groups] if groups in names else None,
             )
     except (ValueError, OSError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(f"{path}: cannot be read: {error}") from error
@@ -186,13 +195,20 @@ def _idx_array(path: Path) -> np.ndarray:
 
 def _checked(data: LabelledArrays, path: Path) -> LabelledArrays:
     """The same, with labels as int64 and a name for each class, or an error."""
-    samples, labels, classes = data
+    samples, labels, classes, groups = data
     if samples.ndim < 2 or len(samples) == 0:
         raise DataError(f"{path}: found samples of shape {samples.shape}, allowed: [n > 0, ...]")
     if samples.dtype.kind not in "iuf":
         raise DataError(f"{path}: found samples of {samples.dtype}, allowed: integers, floats")
+    if groups is not None:
+        if groups.shape != (len(samples),) or groups.dtype.kind not in "iuU":
+            raise DataError(
+                f"{path}: found groups of {groups.dtype} and shape {groups.shape}, allowed: whole "
+                f"numbers or texts [{len(samples)}]"
+            )
+        groups = np.unique(groups, return_inverse=True)[1].astype(np.int64)
     if labels is None:
-        return LabelledArrays(samples, None, ())
+        return LabelledArrays(samples, None, (), groups)
     if labels.shape != (len(samples),) or labels.dtype.kind not in "iu":
         raise DataError(
             f"{path}: found labels of {labels.dtype} and shape {labels.shape}, allowed: whole "
@@ -203,4 +219,4 @@ def _checked(data: LabelledArrays, path: Path) -> LabelledArrays:
         allowed = f"0 to {len(classes) - 1}" if classes else "0 or more"
         raise DataError(f"{path}: found labels from {low} to {high}, allowed: {allowed}")
     names = classes or tuple(map(str, range(high + 1)))
-    return LabelledArrays(samples, np.ascontiguousarray(labels, dtype=np.int64), names)
+    return LabelledArrays(samples, np.ascontiguousarray(labels, dtype=np.int64), names, groups)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from bisect import bisect_left
 from typing import final
 
@@ -13,6 +14,17 @@ import numpy as np
 from jepa.core.data.listing import FileList
 from jepa.core.data.source import Item, Place, Source
 from jepa.core.errors import DataError
+from jepa.core.validators import check
+
+
+def _is_pattern(text: str | None) -> bool:
+    try:
+        return text is None or re.compile(text).groups == 1
+    except re.error:
+        return False
+
+
+_pattern = check("a regular expression with one group in parentheses", _is_pattern)
 
 
 @final
@@ -62,10 +74,14 @@ class ClassFolders(Source):
 
     @attrs.frozen(kw_only=True)
     class Config:
-        """Nothing to set."""
+        """What samples have in common besides their class."""
+
+        groups: str | None = attrs.field(default=None, validator=_pattern)
+        """A regular expression; files in whose relative path its group matches the same text are of
+        one origin, such as a speaker. `^[^/]+/([a-z]+)_` is for CLASS/SPEAKER_1.wav."""
 
     def __init__(self, config: Config, place: Place) -> None:
-        self._files = FileList.of(place)
+        self._files, self._groups = FileList.of(place), config.groups
         classes = [name for name in self._files.folders if name and b"/" not in name]
         if not classes:
             raise DataError(
@@ -93,10 +109,34 @@ class ClassFolders(Source):
 
     def item(self, index: int) -> Item:
         """The file at `index` with its label; it is not opened here."""
+        run, name = self._found(index)
+        return Item(self._files.folder / name, name, int(self._order[run]))
+
+    def groups(self) -> np.ndarray | None:
+        """What the expression finds in each path, numbered: [n] int64; or None.
+
+        Raises:
+            DataError: it finds nothing in a path.
+        """
+        if self._groups is None:
+            return None
+        pattern, texts = re.compile(self._groups), []
+        for index in range(len(self)):
+            _, name = self._found(index)
+            found = pattern.search(name)
+            if found is None or found[1] is None:
+                raise DataError(
+                    f"{self._files.folder}: groups: '{self._groups}' finds nothing in '{name}'"
+                )
+            texts.append(found[1])
+        numbers: np.ndarray = np.unique(texts, return_inverse=True)[1]
+        return numbers.astype(np.int64)
+
+    def _found(self, index: int) -> tuple[int, str]:
+        """The class folder's place among the sorted, and the path of the file at `index`."""
         run = int(np.searchsorted(self._ends, index, side="right"))
         offset = index - (int(self._ends[run - 1]) if run else 0)
-        name = os.fsdecode(self._files.names[int(self._first[run]) + offset])
-        return Item(self._files.folder / name, name, int(self._order[run]))
+        return run, os.fsdecode(self._files.names[int(self._first[run]) + offset])
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -97,6 +97,18 @@ class Source(ABC):
         return None
 
 
+def wholes_of(source: Source) -> np.ndarray:
+    """The number of each sample's whole: [n] int64; where a source says none, of the sample."""
+    found = source.wholes()
+    return np.arange(len(source), dtype=np.int64) if found is None else found
+
+
+def groups_of(source: Source) -> np.ndarray:
+    """The number of each sample's group: [n] int64; where a source says none, of its whole."""
+    found = source.groups()
+    return wholes_of(source) if found is None else found
+
+
 class Measured(Source, ABC):
     """A source whose samples have measured quantities besides a label, such as a distance."""
 

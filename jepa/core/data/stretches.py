@@ -8,7 +8,7 @@ from typing import final
 import attrs
 import numpy as np
 
-from jepa.core.data.source import Item, Measured, Place, Source
+from jepa.core.data.source import Item, Measured, Place, Source, groups_of, wholes_of
 from jepa.core.errors import DataError
 from jepa.core.modality import part_of
 from jepa.core.settings import SourcePart, positive
@@ -27,17 +27,6 @@ def _quantity(source: Source, name: str) -> np.ndarray:
     if not isinstance(source, Measured):
         raise DataError(f"asked for the quantity '{name}', but the samples have none")
     return source.quantity(name)
-
-
-def _kept_together(source: Source) -> np.ndarray | None:
-    """The groups of a source, or else its wholes."""
-    groups = source.groups()
-    return source.wholes() if groups is None else groups
-
-
-def _numbers(found: np.ndarray | None, n: int) -> np.ndarray:
-    """One number a sample: those found, or each its own."""
-    return np.arange(n, dtype=np.int64) if found is None else found
 
 
 def _digest(*texts: str) -> str:
@@ -107,7 +96,7 @@ class Stretches(Measured):
 
     def wholes(self) -> np.ndarray:
         """The other source's wholes, or its samples: [n] int64."""
-        return np.repeat(_numbers(self._whole.wholes(), len(self._whole)), self._count)
+        return np.repeat(wholes_of(self._whole), self._count)
 
     def groups(self) -> np.ndarray | None:
         """Those of the other source: [n] int64, or None."""
@@ -180,4 +169,4 @@ class ArrowOfTime(Measured):
 
     def groups(self) -> np.ndarray:
         """Both directions of a sample are of one origin: [n] int64."""
-        return np.repeat(_numbers(_kept_together(self._forwards), len(self._forwards)), 2)
+        return np.repeat(groups_of(self._forwards), 2)

@@ -50,6 +50,25 @@ def test_npz_with_splits(tmp_path):
         open_arrays(path)
 
 
+@pytest.mark.parametrize("values", [["ann", "bob", "ann"], [7, 9, 7]])
+def test_npz_with_groups(tmp_path, values):
+    path = tmp_path / "set.npz"
+    np.savez(path, train_x=pictures(3), train_y=[0, 1, 1], train_groups=values, test_x=pictures(2))
+    source = open_arrays(path, "train")
+    assert source.groups().tolist() == [0, 1, 0]
+    assert source.groups().dtype == np.int64
+    assert pickle.loads(pickle.dumps(source)).groups().tolist() == [0, 1, 0]
+    assert open_arrays(path, "test").groups() is None
+    assert open_arrays(path, "train", groups="who").groups() is None
+
+
+@pytest.mark.parametrize("values", [[1, 2], [[1], [2], [3]], [0.5, 1.0, 2.0]])
+def test_groups_of_an_npz_are_one_a_sample(tmp_path, values):
+    np.savez(tmp_path / "set.npz", x=pictures(3), groups=values)
+    with pytest.raises(DataError, match=r"found groups of .*: whole numbers or texts \[3\]"):
+        open_arrays(tmp_path / "set.npz")
+
+
 def test_npz_with_names_of_its_own(tmp_path):
     np.savez(tmp_path / "set.npz", images=pictures(3, "float32"), targets=np.array([0, 3, 1]))
     source = open_arrays(tmp_path / "set.npz", samples="images", labels="targets")

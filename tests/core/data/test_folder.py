@@ -14,6 +14,7 @@ from jepa.core.data.folder import ClassFolders, Folder
 from jepa.core.data.opening import cache_folder
 from jepa.core.data.source import Place
 from jepa.core.errors import DataError
+from jepa.core.settings import FieldError
 
 LONG_AGO = 1_000_000_000
 
@@ -211,6 +212,30 @@ def test_class_folders_number_sorted_names(tmp_path):
     labels = source.labels()
     assert labels.dtype == np.int64
     assert labels.tolist() == [item.label for item in items]
+
+
+def test_class_folders_know_who_is_in_them(tmp_path):
+    root = tmp_path / "data"
+    fill(root, "b/ann_1.jpg", "a/bob_1.jpg", "a/ann_2.jpg", "a-c/bob_3.jpg", "a-c/deep/cy_1.jpg")
+    config = ClassFolders.Config(groups=r"([a-z]+)_\d")
+    source = ClassFolders(config, place=place(tmp_path, root))
+    assert [item.name for item in map(source.item, range(5))] == [
+        "a-c/bob_3.jpg", "a-c/deep/cy_1.jpg", "a/ann_2.jpg", "a/bob_1.jpg", "b/ann_1.jpg"
+    ]  # fmt: skip
+    assert source.groups().tolist() == [1, 2, 0, 1, 0]
+    assert source.groups().dtype == np.int64
+    plain = ClassFolders(ClassFolders.Config(), place=place(tmp_path, root))
+    assert plain.groups() is None
+    assert plain.fingerprint() == source.fingerprint(), "the samples are the same"
+    other = ClassFolders(ClassFolders.Config(groups="(bob|ann)"), place=place(tmp_path, root))
+    with pytest.raises(DataError, match=r"'\(bob\|ann\)' finds nothing in 'a-c/deep/cy_1.jpg'"):
+        other.groups()
+
+
+@pytest.mark.parametrize("text", ["[a-z]+_", "(a)(b)", "(a"])
+def test_groups_of_class_folders_are_an_expression_with_one_group(text):
+    with pytest.raises(FieldError, match="a regular expression with one group in parentheses"):
+        ClassFolders.Config(groups=text)
 
 
 def test_class_folders_want_samples_in_each(tmp_path):

@@ -197,6 +197,16 @@ def test_each_photograph_comes_once_a_round_with_other_moves(photographs):
     assert min(map(len, seen.values())) >= 5  # of 8 moves in 20 draws; 7.4 on average
 
 
+def test_clips_of_one_photograph_are_of_one_origin(photographs):
+    source = opened(photographs, clips=24 * 2 + 5)
+    of: dict[int, set[str]] = {}
+    for index, group in enumerate(source.groups().tolist()):
+        of.setdefault(group, set()).add(source.item(index).name.split()[0])
+    assert len(of) == 24
+    assert all(len(names) == 1 for names in of.values())
+    assert len(set.union(*of.values())) == 24
+
+
 def test_moves_are_balanced_and_named(photographs):
     source = opened(photographs, clips=803)
     labels = source.labels()

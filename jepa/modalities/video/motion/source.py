@@ -132,6 +132,12 @@ class Motion(Measured):
         text = f"{VERSION} {self._files.names.digest()} {self._config}"
         return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
+    def groups(self) -> np.ndarray:
+        """The photograph of each clip: [n] int64."""
+        count = len(self._files.names)
+        rounds = [_order(self._config.seed, turn, count) for turn in range(-(-len(self) // count))]
+        return np.concatenate(rounds)[: len(self)].astype(np.int64)
+
     def _photograph(self, index: int) -> str:
         """Each photograph once in a round, in another order each round."""
         names = self._files.names
