@@ -125,11 +125,13 @@ def test_every_command_works(runs, data, tmp_path, capsys, name, settings):
     assert raw["knn"]["score"]["value"] > 0.9, "pitches are told by their mean spectrum"
     assert "dense" in raw
 
-    says("report", run, "--output", str(tmp_path / "report"))
     few = ["--samples", "2", "--decoder-steps", "3", "--output", str(tmp_path / "seen")]
     assert "left out" not in says("visualize", run, *few)
     assert len(list((tmp_path / "seen").glob("*.png"))) == 6
+    if name == "waveform":
+        return  # the others look at no token
 
+    says("report", run, "--output", str(tmp_path / "report"))
     features = tmp_path / "features.npz"
     says("embed", run, "--data", str(data / "test"), "--output", str(features))
     assert np.load(features)["features"].shape == (18, 16)
