@@ -56,9 +56,8 @@ class LowShot(Protocol):
     """Labels are few: a probe is fitted to small draws of the training samples.
 
     The parts of a sample are drawn together, and are one label. Each draw is independent of the
-    others and a function of (labels, seed, draw), so all
-    candidates get the same samples and their differences are paired. The probe's own seed is
-    seed + draw.
+    others and a function of (labels, seed, draw), so all candidates get the same samples and their
+    differences are paired. The probe's own seed is seed + draw.
     """
 
     Config = LowShotConfig
