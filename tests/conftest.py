@@ -36,6 +36,28 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: -slow[item.path])
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _flops_are_counted_once() -> Iterator[None]:
+    """Most runs here are one tiny model's, and counting its FLOPs takes longer than to train it."""
+    from jepa.core.parts import parts
+    from jepa.core.training import session
+
+    count, counted = session._utilisation_per_rate, {}
+
+    def count_once(config, world, bf16):
+        what = (config.modality, config.model, config.masks, config.train.global_batch)
+        if not all(part.plugin.builtin for part in parts(config)):
+            return count(config, world, bf16)
+        key = (*what, config.train.seed, world.size, world.device, bf16)
+        if key not in counted:
+            counted[key] = count(config, world, bf16)
+        return counted[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(session, "_utilisation_per_rate", count_once)
+        yield
+
+
 class Packages:
     """Writes packages as an installer leaves them, into a folder of the path."""
 
