@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import shutil
@@ -18,7 +19,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from jepa.core.data.loading import Evaluated, evaluation_batches
-from jepa.core.data.source import Source
+from jepa.core.data.source import Source, groups_of, wholes_of
 from jepa.core.errors import DataError
 from jepa.core.files import write_atomic
 from jepa.core.modality import Modality
@@ -95,6 +96,16 @@ class Extraction:
                 if path is not None:
                     _write(path, self._kept)
         return self._kept
+
+    @functools.cached_property
+    def wholes(self) -> Tensor:
+        """The number of each sample's whole: [n] int64."""
+        return torch.from_numpy(wholes_of(self.source))[self.pooled().indices]
+
+    @functools.cached_property
+    def groups(self) -> Tensor:
+        """The number of each sample's group: [n] int64; a source may look at every name for it."""
+        return torch.from_numpy(groups_of(self.source))[self.pooled().indices]
 
     def tokens(self, name: str) -> Tensor:
         """Tokens [n, N, D] float16 of a candidate, in a file that goes when this object does.

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from jepa.core.data.loading import evaluation_batches, load
 from jepa.core.data.order import Order
-from jepa.core.data.source import Item, Measured, Source, groups_of, wholes_of
+from jepa.core.data.source import Item, Measured, Source
 from jepa.core.errors import ConfigError, DataError, Fault, one_of
 from jepa.core.grid import Grid
 from jepa.core.probing import Batch, Network, Pool, Samples
@@ -77,12 +77,12 @@ class CandidateSamples(Samples):
     @property
     def wholes(self) -> Tensor:
         """Which samples are parts of one: [n] int64."""
-        return self._numbers(wholes_of(self._extraction.source))
+        return self._of(self._extraction.wholes)
 
     @property
     def groups(self) -> Tensor:
         """Which samples are held out together: [n] int64."""
-        return self._numbers(groups_of(self._extraction.source))
+        return self._of(self._extraction.groups)
 
     @property
     def grid(self) -> Grid:
@@ -138,10 +138,6 @@ class CandidateSamples(Samples):
     def _indices(self) -> np.ndarray:
         indices: np.ndarray = self._of(self._extraction.pooled().indices).numpy()
         return indices
-
-    def _numbers(self, of_source: np.ndarray) -> Tensor:
-        """One number a sample of the source -> those of these samples."""
-        return self._of(torch.from_numpy(of_source)[self._extraction.pooled().indices])
 
     def _of(self, everyone: Tensor) -> Tensor:
         return everyone if self._places is None else everyone[self._places]

@@ -78,7 +78,7 @@ class ClassFolders(Source):
 
         groups: str | None = attrs.field(default=None, validator=_pattern)
         """A regular expression; files in whose relative path its group matches the same text are of
-        one origin, such as a speaker. `^[^/]+/([a-z]+)_` is for CLASS/SPEAKER_1.wav."""
+        one origin, such as a speaker. `^[^/]+/([a-z]+)_` is for CLASS/ann_1.wav."""
 
     def __init__(self, config: Config, place: Place) -> None:
         self._files, self._groups = FileList.of(place), config.groups

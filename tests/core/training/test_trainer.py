@@ -307,10 +307,13 @@ def test_a_run_does_not_depend_on_generators_outside(tmp_path):
 def test_a_part_that_reads_its_tensors_trains_too(faulty, tmp_path, monkeypatch):
     # It cannot be counted on the meta device, so utilisation is unknown.
     monkeypatch.setenv("FAULTY_READS", "1")
-    train(tmp_path, "train.max_steps=1", USES_FAULTY)
-    (seen,) = records(tmp_path)
+    train(tmp_path / "faulty", "train.max_steps=1", USES_FAULTY)
+    (seen,) = records(tmp_path / "faulty")
     assert seen["train/loss"] > 0
     assert "perf/mfu" not in seen
+    train(tmp_path / "plain", "train.max_steps=1")
+    (plain,) = records(tmp_path / "plain")
+    assert 0 < plain["perf/mfu"] < 1
     assert seen["perf/samples_per_s"] > 0
 
 
